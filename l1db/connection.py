@@ -1,0 +1,66 @@
+"""The one place that connects, and makes sure that the database carries the code this package expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from l1db import code, settings
+from l1db.errors import DatabaseError
+
+
+def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bool = True) -> psycopg.Connection[Any]:
+    """Open a connection in autocommit mode.
+
+    Parameters
+    ----------
+    dsn
+        libpq connection string; by default `l1db.settings.dsn`.
+    application_name
+        How the session shows up in ``pg_stat_activity`` and in batches of alerts.
+    check
+        Compare the stamp of the stored code with this package's.
+
+    Raises
+    ------
+    SettingsError
+        If no DSN is known, or it is not one.
+    DatabaseError
+        If the server cannot be reached, or the database is not upgraded to this version of l1db.
+    """
+    dsn = dsn or settings.dsn()
+    settings.parameters(dsn)
+    try:
+        connection = psycopg.connect(dsn, autocommit=True, fallback_application_name=application_name)
+    except psycopg.OperationalError as error:
+        raise DatabaseError(f"cannot connect to the database: {one_line(error)}") from error
+    connection.execute("set search_path = l1, l1_api, public")
+    if check:
+        try:
+            _check_stamp(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_stamp(connection: psycopg.Connection[Any]) -> None:
+    found = code.installed_stamp(connection)
+    if found is None:
+        raise DatabaseError(
+            f"database {connection.info.dbname} has no l1db code: run `l1db init` for a new one, `l1db upgrade` else"
+        )
+    if found != code.stamp():
+        raise DatabaseError(
+            f"database {connection.info.dbname} carries {found[:30]}..., this package is {code.stamp()[:30]}...: "
+            "run `l1db upgrade`"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of a database error, with its hint."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        hint = f"  {error.diag.message_hint}" if error.diag.message_hint else ""
+        return error.diag.message_primary + hint
+    return str(error).strip().partition("\n")[0]

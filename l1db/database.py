@@ -1,0 +1,217 @@
+"""Making a database and keeping it up to date: ``l1db init``, ``upgrade`` and ``check``."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from l1db import code, settings
+from l1db.connection import connect, one_line
+from l1db.errors import DatabaseError
+from l1db.profiles import PROFILES
+
+ROLES = ("l1_read", "l1_ingest", "l1_publish", "l1_filter", "l1_admin")
+REQUIRED_EXTENSIONS = ("q3c", "postgis")
+OPTIONAL_EXTENSIONS = {"pg_sphere": "coverage maps"}
+
+
+def init(dsn: str, profile: str = "seed") -> None:
+    """Make the database of ``dsn`` ready for a survey; what is there already is left as it is.
+
+    Creates the database, the roles and the extensions where they are missing, upgrades to this version, and enters the
+    survey's rules from the named profile.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached, rights or extensions are missing, or the database has another profile.
+    """
+    if profile not in PROFILES:
+        raise DatabaseError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
+    _create_database(dsn)
+    with connect(dsn, application_name="l1db init", check=False) as connection:
+        try:
+            _create_roles(connection)
+            _create_extensions(connection)
+            _set_defaults(connection)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseError(
+                f"role {connection.info.user} may not make roles and extensions ({one_line(error)}): "
+                "run `l1db init` once as a superuser"
+            ) from error
+    upgrade(dsn)
+    with connect(dsn, application_name="l1db init") as connection:
+        _enter_survey(connection, profile)
+
+
+def _create_database(dsn: str) -> None:
+    name = settings.parameters(dsn).get("dbname")
+    try:
+        psycopg.connect(dsn).close()
+        return
+    except psycopg.OperationalError as error:
+        if name is None or f'database "{name}" does not exist' not in str(error):
+            raise DatabaseError(f"cannot connect to the database: {one_line(error)}") from error
+    try:
+        with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(str(name)))
+            )
+    except psycopg.errors.DuplicateDatabase:
+        pass
+    except psycopg.Error as error:
+        raise DatabaseError(f"cannot create database {name}: {one_line(error)}") from error
+
+
+def _create_roles(connection: psycopg.Connection[Any]) -> None:
+    for role in ROLES:
+        if connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone() is None:
+            try:
+                connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                pass  # another database of this server is being made at the same time
+
+
+def _create_extensions(connection: psycopg.Connection[Any]) -> None:
+    for name in (*REQUIRED_EXTENSIONS, *OPTIONAL_EXTENSIONS):
+        if _extension_version(connection, name) is not None:
+            continue
+        try:
+            connection.execute(sql.SQL("create extension if not exists {} schema public").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            raise
+        except psycopg.Error as error:
+            if name in REQUIRED_EXTENSIONS:
+                raise DatabaseError(
+                    f"PostgreSQL has no extension {name} ({one_line(error)}): install its package and repeat"
+                ) from error
+
+
+def _extension_version(connection: psycopg.Connection[Any], name: str) -> str | None:
+    row = connection.execute("select extversion from pg_extension where extname = %s", (name,)).fetchone()
+    return row[0] if row else None
+
+
+def _set_defaults(connection: psycopg.Connection[Any]) -> None:
+    database = sql.Identifier(connection.info.dbname)
+    # The planner's cost of a q3c join is absurd and would have each statement compiled.
+    connection.execute(sql.SQL("alter database {} set jit = off").format(database))
+    connection.execute(sql.SQL("alter database {} set search_path = l1, l1_api, public").format(database))
+
+
+def _enter_survey(connection: psycopg.Connection[Any], profile: str) -> None:
+    with connection.transaction():
+        connection.execute("lock table l1.survey in exclusive mode")
+        row = connection.execute("select profile from l1_api.current_survey() where profile is not null").fetchone()
+        if row is not None:
+            if row[0] != profile:
+                raise DatabaseError(
+                    f"database {connection.info.dbname} has profile {row[0]}, not {profile}: "
+                    "change rules with `l1db survey set`, or make another database"
+                )
+            return
+        rules = {
+            "survey_version": 1,
+            "reason": f"profile {profile}",
+            "database_id": uuid.uuid4(),
+            "profile": profile,
+            **PROFILES[profile],
+        }
+        connection.execute(
+            sql.SQL("insert into l1.survey ({}) values ({})").format(
+                sql.SQL(", ").join(map(sql.Identifier, rules)),
+                sql.SQL(", ").join(sql.Placeholder() * len(rules)),
+            ),
+            list(rules.values()),
+        )
+
+
+def upgrade(dsn: str, revision: str = "head") -> None:
+    """Bring tables and code to a revision, all or nothing.
+
+    Raises
+    ------
+    DatabaseError
+        If a revision or a file of the stored code fails; the database is then as it was.
+    """
+    _move(dsn, command.upgrade, revision)
+
+
+def downgrade(dsn: str, revision: str) -> None:
+    """Take tables back to an older revision; the code is removed, since it belongs to the newest."""
+    _move(dsn, command.downgrade, revision)
+
+
+def _move(dsn: str, move: Any, revision: str) -> None:
+    config = alembic_config(dsn)
+    config.attributes["moves"] = True
+    try:
+        move(config, revision)
+    except CommandError as error:
+        raise DatabaseError(f"cannot reach revision {revision}: {one_line(error)}") from error
+    except Exception as error:
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        if not isinstance(cause, psycopg.Error):
+            raise
+        where = " ".join(getattr(error, "__notes__", []))
+        raise DatabaseError(f"upgrade failed, nothing was changed: {one_line(cause)} {where}".rstrip()) from error
+
+
+def alembic_config(dsn: str) -> Config:
+    """Alembic's configuration for one database."""
+    config = Config()
+    config.set_main_option("script_location", str(code.part("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["dsn"] = dsn
+    return config
+
+
+def check(dsn: str) -> Iterator[tuple[bool, str]]:
+    """Look a database over.
+
+    Yields
+    ------
+    tuple of bool and str
+        Whether the point is in order, and what was found.
+    """
+    with connect(dsn, application_name="l1db check", check=False) as connection:
+        version = connection.info.server_version
+        yield version >= 150000, f"PostgreSQL {version // 10000}.{version % 10000}"
+        for name in REQUIRED_EXTENSIONS:
+            found = _extension_version(connection, name)
+            yield found is not None, f"extension {name} {found or 'is missing: run `l1db init`'}"
+        for name, purpose in OPTIONAL_EXTENSIONS.items():
+            found = _extension_version(connection, name)
+            yield True, f"extension {name} {found or f'is missing: no {purpose}; all else works'}"
+        stamp = code.installed_stamp(connection)
+        yield (
+            stamp == code.stamp(),
+            f"stored code {stamp}" if stamp == code.stamp() else
+            f"stored code is {stamp or 'missing'}, not {code.stamp()}: run `l1db upgrade`",
+        )  # fmt: skip
+        if stamp is None:
+            return
+        row = connection.execute("select to_jsonb(s) from l1_api.current_survey() s").fetchone()
+        rules = row[0] if row else None
+        if rules is None or rules["profile"] is None:
+            yield False, "there is no survey: run `l1db init`"
+        else:
+            yield True, f"survey {rules['name']}, profile {rules['profile']}, version {rules['survey_version']}"
+        row = connection.execute("select current_setting('jit')").fetchone()
+        yield row == ("off",), f"jit is {row[0] if row else '?'}" + ("" if row == ("off",) else ": run `l1db init`")
+
+
+def change_survey(connection: psycopg.Connection[Any], changes: dict[str, Any], reason: str) -> int:
+    """Make a new version of the survey's rules and return its number."""
+    row = connection.execute("select l1_api.change_survey(%s, %s)", (json.dumps(changes), reason)).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,135 @@
+"""What a survey hands in: one visit, and for each of its detectors the DiaSources found there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Columns = Mapping[str, ArrayLike]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One exposure.
+
+    Parameters
+    ----------
+    visit
+        Identifier of the exposure.
+    band
+        Filter band, one of the survey's.
+    midpoint_mjd_tai
+        Middle of the exposure, MJD TAI.
+    exposure_time
+        Seconds.
+    boresight_ra, boresight_dec
+        Degrees, ICRS.
+    airmass
+        Dimensionless.
+    n_snaps
+        Number of snaps the exposure consists of.
+    n_detectors
+        Number of detectors that are expected to hand in sources.
+    reason, target
+        Why the exposure was taken, and of what.
+    """
+
+    visit: int
+    band: str
+    midpoint_mjd_tai: float
+    exposure_time: float | None = None
+    boresight_ra: float | None = None
+    boresight_dec: float | None = None
+    airmass: float | None = None
+    n_snaps: int | None = None
+    n_detectors: int | None = None
+    reason: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class DetectorData:
+    """The DiaSources of one detector of a visit.
+
+    Parameters
+    ----------
+    detector
+        Number of the detector.
+    sources
+        Columns by their name in ``dia_source``, each of shape (n,): ``ra``, ``dec``, ``psf_flux`` and
+        ``psf_flux_err`` at least; see `l1db.columns.GIVEN`.  ``midpoint_mjd_tai`` defaults to the visit's.  A masked
+        array's masked values, NaN in a floating point column and None in an object array are NULL.  Empty for a
+        detector on which nothing was found.
+    footprint
+        Corners of the image on the sky, shape (k, 2), degrees, ICRS, in order around the border.  Without it the
+        hull of the sources is used, padded by 20 arcsec.
+    psf_fwhm
+        Pixels.
+    zero_point
+        Magnitude of one count per second.
+    flux_noise
+        Noise of a point source's flux, nJy.
+    software
+        What produced the sources, with version.
+    row_numbers
+        Row of each source in the table it came from, shape (n,), counted from 1; used in error messages only.
+    """
+
+    detector: int
+    sources: Columns = field(default_factory=dict)
+    footprint: ArrayLike | None = None
+    psf_fwhm: float | None = None
+    zero_point: float | None = None
+    flux_noise: float | None = None
+    software: str | None = None
+    row_numbers: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return next((len(column) for column in map(np.asarray, self.sources.values())), 0)
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """What became of one detector.
+
+    ``status`` is ``stored``, ``unchanged`` (the same data were stored before), ``replaced``, ``supplemented`` or
+    ``released``.
+    """
+
+    detector: int
+    attempt: int
+    status: str
+    n_sources: int
+    n_associated: int
+    n_new_objects: int
+    n_without_object: int
+    n_alerts: int
+    time_processed: datetime
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of one call of `l1db.Client.ingest`."""
+
+    visit: int
+    detectors: tuple[DetectorResult, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def n_sources(self) -> int:
+        """DiaSources stored, over all detectors."""
+        return sum(d.n_sources for d in self.detectors)
+
+    @property
+    def n_new_objects(self) -> int:
+        """DiaObjects founded, over all detectors."""
+        return sum(d.n_new_objects for d in self.detectors)
+
+    @property
+    def n_alerts(self) -> int:
+        """Alerts issued, over all detectors."""
+        return sum(d.n_alerts for d in self.detectors)

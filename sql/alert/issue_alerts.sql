@@ -1,0 +1,44 @@
+create function l1_api.issue_alerts(p_visit l1.visit, p_survey l1.survey, p_stamp timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.issue_alerts(3)
+--
+--   Puts one alert into the outbox for every source of the call that has an object.  A source that had its alert before
+--   a replacement stored it again gets no second one.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+--   p_stamp            - stamp of this transaction: the version of the object that the alert shows
+-- Reads:   pg_temp.assignment, pg_temp.claim
+-- Writes:  l1.alert
+declare
+    v_is_replacement boolean;
+begin
+    select exists (select from pg_temp.claim c where c.former_attempt is not null) into v_is_replacement;
+
+    insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,
+                          survey_version, stamp)
+    select 'detection',
+           a.dia_source_id,
+           a.midpoint_mjd_tai,
+           p_visit.visit,
+           a.detector,
+           a.dia_object_id,
+           p_stamp,
+           p_survey.survey_version,
+           p_stamp
+      from pg_temp.assignment a
+     where a.dia_object_id is not null
+       and not (v_is_replacement
+                and exists (select
+                              from l1.alert former
+                             where former.dia_source_id = a.dia_source_id
+                               and former.kind = 'detection'))
+     order by a.ordinal;
+end
+$$;
+comment on function l1_api.issue_alerts(l1.visit, l1.survey, timestamptz) is
+    'Puts one alert into the outbox for every source of the call that has an object';

@@ -1,0 +1,85 @@
+-- Who may do what.  People are members of these roles, never grantees themselves; a test compares the catalogue with
+-- this file.
+--   l1_read     reads everything
+--   l1_ingest   takes visits in (SECURITY INVOKER: it writes the tables that ingest writes, and no others)
+--   l1_publish  consumes alerts
+--   l1_filter   nothing yet
+--   l1_admin    changes the survey's rules, and all of the above
+
+revoke all on schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
+revoke all on all tables in schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
+revoke all on all sequences in schema l1 from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
+revoke all on all functions in schema l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
+
+grant usage on schema l1, l1_api to l1_read, l1_ingest, l1_publish, l1_admin;
+
+grant select on all tables in schema l1, l1_api to l1_read, l1_ingest, l1_publish, l1_admin;
+grant execute on function
+    l1_api.current_survey(),
+    l1_api.leaf_bounds(double precision),
+    l1_api.mean_ra(double precision, double precision),
+    l1_api.mean_dec(double precision, double precision, double precision),
+    l1_api.log_likelihood(double precision, double precision, double precision, double precision, double precision),
+    l1_api.offset_variance(double precision, double precision, double precision),
+    l1_api.bounding_cap(double precision[], double precision[]),
+    l1_api.sky_cells(double precision, double precision, double precision),
+    l1_api.cone_search(double precision, double precision, double precision),
+    l1_api.light_curve(bigint),
+    l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz)
+    to l1_read, l1_ingest, l1_publish, l1_admin;
+
+grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
+grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
+grant insert on l1.alert to l1_ingest, l1_admin;
+grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
+grant execute on function
+    l1_api.ensure_partitions(double precision),
+    l1_api.open_visit(bigint, text, double precision, real, double precision, double precision, real, date, smallint,
+                      smallint, text, text),
+    l1_api.open_stage(),
+    l1_api.ingest(bigint, text),
+    l1_api.refuse_other_isolation(),
+    l1_api.lap(jsonb, text),
+    l1_api.refresh_statistics(name, bigint),
+    l1_api.claim_detectors(l1.visit, l1.survey, text),
+    l1_api.check_stage(l1.visit, text),
+    l1_api.lock_footprints(l1.visit, l1.survey),
+    l1_api.lock_sky(double precision, double precision, double precision),
+    l1_api.take_in_sources(l1.visit, l1.survey),
+    l1_api.passes_quality_gate(boolean, boolean, boolean, boolean, boolean, boolean, boolean, boolean, real, real, real,
+                               real),
+    l1_api.associate(l1.visit, l1.survey),
+    l1_api.find_pairs(l1.visit, l1.survey),
+    l1_api.calibrate(l1.visit, l1.survey),
+    l1_api.mutual_best(),
+    l1_api.match_objects(l1.survey),
+    l1_api.find_twins(l1.visit, l1.survey),
+    l1_api.assign_objects(l1.survey),
+    l1_api.found_objects(),
+    l1_api.list_touched(l1.visit, l1.survey),
+    l1_api.clock(),
+    l1_api.take_stamp(timestamptz),
+    l1_api.withdraw_attempts(l1.visit, l1.survey, timestamptz),
+    l1_api.insert_sources(l1.visit, timestamptz),
+    l1_api.measure_objects(l1.visit, l1.survey),
+    l1_api.open_versions(l1.visit, timestamptz),
+    l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
+    l1_api.close_ledger(l1.visit, timestamptz, jsonb)
+    to l1_ingest, l1_admin;
+
+grant execute on function
+    l1_api.add_consumer(text, text),
+    l1_api.drop_consumer(text),
+    l1_api.next_alerts(text, integer, interval),
+    l1_api.ack_alerts(text, bigint)
+    to l1_publish, l1_admin;
+
+grant execute on function l1_api.change_survey(jsonb, text) to l1_admin;
+
+-- Working tables are for those who ingest.
+do $$
+begin
+    execute format('revoke temporary on database %I from public', current_database());
+    execute format('grant temporary on database %I to l1_ingest, l1_admin', current_database());
+end
+$$;

@@ -1,0 +1,142 @@
+create function l1_api.claim_detectors(p_visit l1.visit, p_survey l1.survey, p_mode text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.claim_detectors(3)
+--
+--   The ledger check: decides for each staged detector whether it is stored anew, is there already, replaces what is
+--   there or adds to it; and takes its ledger row.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+--   p_mode             - new: store, or find the same content stored
+--                        replace: withdraw what is stored, unless it is the same
+--                        release: store again, without the breaker, what the breaker stopped
+--                        supplement: add to what is stored
+-- Reads:   pg_temp.stage_detector, pg_temp.stage_source, l1.visit_detector, l1.dia_source
+-- Writes:  pg_temp.claim, l1.visit_detector
+-- Locks:   the ledger rows of the detectors, in ascending order; who inserts the same row first makes the other wait
+declare
+    v_refused text;
+begin
+    insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
+    select d.detector,
+           coalesce(max(v.attempt), 0) + 1,
+           null,
+           'stored',
+           st_geogfromtext(d.footprint)
+      from pg_temp.stage_detector d
+      left join l1.visit_detector v
+        on v.visit = p_visit.visit
+       and v.detector = d.detector
+     group by d.detector, d.footprint;
+
+    -- A row per claim goes in; where a live one exists, or is being made by another session, it does not.
+    with entered as (
+        insert into l1.visit_detector as v (visit, detector, attempt, survey_version, footprint, psf_fwhm, zero_point,
+                                            flux_noise, software, content_sha256)
+        select p_visit.visit, c.detector, c.attempt, p_survey.survey_version, c.footprint, d.psf_fwhm, d.zero_point,
+               d.flux_noise, d.software, d.content_sha256
+          from pg_temp.claim c
+          join pg_temp.stage_detector d
+            on d.detector = c.detector
+         order by c.detector
+            on conflict do nothing
+        returning v.detector
+    )
+    delete from pg_temp.claim c
+     where not exists (select from entered where entered.detector = c.detector);
+    if (select count(*) from pg_temp.claim) = (select count(*) from pg_temp.stage_detector) then
+        return;
+    end if;
+
+    -- The others are stored.  Lock their rows before looking at them.
+    perform
+       from l1.visit_detector v
+       join pg_temp.stage_detector d
+         on d.detector = v.detector
+      where v.visit = p_visit.visit
+        and v.withdrawn_at is null
+        and not exists (select from pg_temp.claim c where c.detector = v.detector)
+      order by v.detector
+        for update of v;
+
+    select string_agg(format('detector %s (%s)', v.detector, concat_ws(', ',
+               case when v.n_sources <> given.n
+                    then format('%s sources are stored, %s are given', v.n_sources, given.n) end,
+               case when v.footprint is distinct from st_geogfromtext(d.footprint) then 'the footprint differs' end,
+               case when v.psf_fwhm is distinct from d.psf_fwhm
+                    then format('psf_fwhm is %s, not %s', v.psf_fwhm, d.psf_fwhm) end,
+               case when v.zero_point is distinct from d.zero_point
+                    then format('zero_point is %s, not %s', v.zero_point, d.zero_point) end,
+               case when v.flux_noise is distinct from d.flux_noise
+                    then format('flux_noise is %s, not %s', v.flux_noise, d.flux_noise) end,
+               case when v.software is distinct from d.software
+                    then format('software is %s, not %s', v.software, d.software) end,
+               case when v.n_sources = given.n then
+                    (select format('%s of %s rows found with other positions, fluxes or ids', count(*), given.n)
+                       from pg_temp.stage_source s
+                      where s.detector = d.detector
+                        and not exists (
+                            select
+                              from l1.dia_source x
+                             where x.visit = p_visit.visit
+                               and x.detector = s.detector
+                               and not x.is_forced
+                               and x.ra = s.ra and x.dec = s.dec
+                               and x.psf_flux = s.psf_flux and x.psf_flux_err = s.psf_flux_err
+                               and (s.dia_source_id is null or x.dia_source_id = s.dia_source_id))) end)),
+                      '; ' order by v.detector)
+      into v_refused
+      from l1.visit_detector v
+      join pg_temp.stage_detector d
+        on d.detector = v.detector
+     cross join lateral (
+        select count(*)::integer as n from pg_temp.stage_source s where s.detector = d.detector
+     ) as given
+     where p_mode = 'new'
+       and v.visit = p_visit.visit
+       and v.withdrawn_at is null
+       and v.content_sha256 <> d.content_sha256
+       and not exists (select from pg_temp.claim c where c.detector = v.detector);
+    if v_refused is not null then
+        raise exception 'visit % is stored with other data: %', p_visit.visit, v_refused
+            using errcode = 'L1I05',
+                  hint = 'Use replace to withdraw the stored data first, or supplement to add to them.';
+    end if;
+
+    insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
+    select v.detector,
+           v.attempt + verdict.is_new::integer,
+           case when verdict.is_new then v.attempt end,
+           verdict.status,
+           case when p_mode = 'supplement' then v.footprint else st_geogfromtext(d.footprint) end
+      from l1.visit_detector v
+      join pg_temp.stage_detector d
+        on d.detector = v.detector
+     cross join lateral (
+        select case when p_mode = 'supplement'
+                    then 'supplemented'
+                    when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
+                    then 'replaced'
+                    when p_mode = 'release' and exists (
+                            select
+                              from l1.dia_source x
+                             where x.visit = v.visit
+                               and x.detector = v.detector
+                               and x.no_object_reason = 'breaker')
+                    then 'released'
+                    else 'unchanged' end as status
+     ) as chosen
+     cross join lateral (
+        select chosen.status, chosen.status in ('replaced', 'released') as is_new
+     ) as verdict
+     where v.visit = p_visit.visit
+       and v.withdrawn_at is null
+       and not exists (select from pg_temp.claim c where c.detector = v.detector);
+end
+$$;
+comment on function l1_api.claim_detectors(l1.visit, l1.survey, text) is
+    'The ledger check: what each staged detector is to become';

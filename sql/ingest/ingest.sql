@@ -1,0 +1,111 @@
+create function l1_api.ingest(p_visit bigint, p_mode text default 'new')
+returns table (
+    detector         smallint,
+    attempt          smallint,
+    status           text,
+    n_sources        integer,
+    n_associated     integer,
+    n_new_objects    integer,
+    n_without_object integer,
+    n_alerts         integer,
+    time_processed   timestamptz,
+    timings          jsonb
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.ingest(2)
+--
+--   The night's one transaction: takes the staged detectors of a visit in, all or nothing.  Before it, the caller opens
+--   the visit (open_visit), makes its partitions (ensure_partitions) and the working tables (open_stage), and copies into
+--   pg_temp.stage_detector and pg_temp.stage_source; after it, the caller commits.
+--
+-- Parameters:
+--   p_visit  - the visit
+--   p_mode   - new, replace, release or supplement; see claim_detectors
+-- Returns:
+--   one row per staged detector: what became of it, as the ledger has it
+-- Calls:   the steps below, in the order of the mission; reads and writes are theirs
+-- Locks:   ledger rows, then sky cells; each sorted, and nothing after them that can wait
+declare
+    v_visit   l1.visit;
+    v_survey  l1.survey;
+    v_stamp   timestamptz;
+    v_newest  timestamptz;
+    v_rows    bigint;
+    v_timings jsonb;
+begin
+    v_timings := l1_api.lap(null, null);
+    perform l1_api.refuse_other_isolation();
+    if p_mode is null or p_mode not in ('new', 'replace', 'release', 'supplement') then
+        raise exception 'ingest has no mode %', coalesce(p_mode, 'NULL')
+            using errcode = 'L1I07',
+                  hint = 'Modes are new, replace, release and supplement.';
+    end if;
+    select * into v_survey from l1_api.current_survey();
+    select * into v_visit from l1.visit v where v.visit = p_visit;
+    if not found then
+        raise exception 'visit % is not open', p_visit
+            using errcode = 'L1I08',
+                  hint = 'Call l1_api.open_visit first.';
+    end if;
+
+    -- The ledger: what is each detector to become?
+    perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
+    v_timings := l1_api.lap(v_timings, 'claim');
+
+    if exists (select from pg_temp.claim c where c.status <> 'unchanged') then
+        perform l1_api.check_stage(v_visit, p_mode);
+        v_timings := l1_api.lap(v_timings, 'check');
+
+        perform l1_api.lock_footprints(v_visit, v_survey);
+        v_timings := l1_api.lap(v_timings, 'lock');
+
+        perform l1_api.take_in_sources(v_visit, v_survey);
+        perform l1_api.associate(v_visit, v_survey);
+        v_timings := l1_api.lap(v_timings, 'associate');
+
+        perform l1_api.found_objects();
+        perform l1_api.list_touched(v_visit, v_survey);
+        select max(o.validity_start)
+          into v_newest
+          from pg_temp.touched t
+          join l1.dia_object o
+            on o.dia_object_id = t.dia_object_id
+         where not t.is_new;
+        v_stamp := l1_api.take_stamp(v_newest);
+        v_timings := l1_api.lap(v_timings, 'found');
+
+        if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+            perform l1_api.withdraw_attempts(v_visit, v_survey, v_stamp);
+        end if;
+        perform l1_api.insert_sources(v_visit, v_stamp);
+        v_timings := l1_api.lap(v_timings, 'insert');
+
+        perform l1_api.measure_objects(v_visit, v_survey);
+        v_timings := l1_api.lap(v_timings, 'measure');
+
+        perform l1_api.open_versions(v_visit, v_stamp);
+        v_timings := l1_api.lap(v_timings, 'version');
+
+        perform l1_api.issue_alerts(v_visit, v_survey, v_stamp);
+        v_timings := l1_api.lap(v_timings, 'alert');
+
+        perform l1_api.close_ledger(v_visit, v_stamp, v_timings);
+        v_timings := l1_api.lap(v_timings, 'ledger');
+    end if;
+
+    return query
+    select c.detector, c.attempt, c.status, v.n_sources, v.n_associated, v.n_new_objects, v.n_without_object,
+           v.n_alerts, v.time_processed, v_timings - 'lap'
+      from pg_temp.claim c
+      join l1.visit_detector v
+        on v.visit = p_visit
+       and v.detector = c.detector
+       and v.attempt = c.attempt
+     order by c.detector;
+end
+$$;
+comment on function l1_api.ingest(bigint, text) is
+    'Takes the staged detectors of a visit in, all or nothing: the night''s one transaction';

@@ -1,0 +1,138 @@
+create function l1_api.open_stage()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set client_min_messages = warning
+as $$
+-- Function: l1_api.open_stage(0)
+--
+--   Makes the session's working tables, which every transaction finds empty.  The client copies into the first two and
+--   then calls l1_api.ingest; the others hold what the steps of the ingest hand on to each other.
+--
+-- Writes:  pg_temp
+begin
+    if to_regclass('pg_temp.stage_source') is not null then
+        return;
+    end if;
+
+    -- What came in: one row per detector of the call, and one per source in the columns of dia_source.
+    create temp table stage_detector (
+        detector       smallint not null,
+        footprint      text,
+        psf_fwhm       real,
+        zero_point     real,
+        flux_noise     real,
+        software       text,
+        content_sha256 bytea not null
+    ) on commit delete rows;
+    create temp table stage_source on commit delete rows as
+        select 0 as ordinal, s.* from l1.dia_source s with no data;
+
+    -- What each detector of the call is to become.
+    create temp table claim (
+        detector       smallint not null,
+        attempt        smallint not null,
+        former_attempt smallint,
+        status         text not null,
+        footprint      public.geography
+    ) on commit delete rows;
+
+    -- The sources on their way: position, variance of the position per axis [arcsec**2], and whether each may found.
+    create temp table source (
+        ordinal        integer not null,
+        detector       smallint not null,
+        dia_source_id  bigint not null,
+        midpoint_mjd_tai double precision not null,
+        ra             double precision not null,
+        dec            double precision not null,
+        variance       double precision,
+        may_found      boolean not null
+    ) on commit delete rows;
+
+    -- Objects that already have a detection in this visit, with that detection.
+    create temp table taken (
+        dia_object_id  bigint not null,
+        detector       smallint not null,
+        dia_source_id  bigint not null,
+        ra             double precision not null,
+        dec            double precision not null,
+        variance       double precision,
+        is_replaced    boolean not null
+    ) on commit delete rows;
+
+    -- Source-object pairs within the radius: separation [arcsec], summed variance per axis [arcsec**2].
+    create temp table pair (
+        ordinal        integer not null,
+        detector       smallint not null,
+        dia_object_id  bigint not null,
+        separation     double precision not null,
+        variance       double precision
+    ) on commit delete rows;
+
+    -- What mutual_best chooses from, and what it chose.
+    create temp table candidate (
+        source         bigint not null,
+        source_group   smallint not null,
+        target         bigint not null,
+        target_group   smallint not null,
+        cost           double precision not null,
+        separation     double precision not null
+    ) on commit delete rows;
+
+    create temp table calibration (
+        detector       smallint not null,
+        n_pairs        integer not null,
+        extra_variance double precision not null,
+        new_density    double precision not null
+    ) on commit delete rows;
+    create temp table match (
+        ordinal        integer not null,
+        detector       smallint not null,
+        dia_object_id  bigint not null,
+        cost           double precision not null,
+        separation     double precision not null
+    ) on commit delete rows;
+    create temp table twin (
+        ordinal        integer not null,
+        other_ordinal  integer
+    ) on commit delete rows;
+
+    -- What was decided: each source's object, or why it has none.
+    create temp table assignment (
+        ordinal        integer not null,
+        detector       smallint not null,
+        dia_source_id  bigint not null,
+        midpoint_mjd_tai double precision not null,
+        dia_object_id  bigint,
+        is_new         boolean not null,
+        reason         text
+    ) on commit delete rows;
+    create temp table touched (
+        dia_object_id  bigint not null,
+        is_new         boolean not null,
+        first_mjd_tai  double precision not null,
+        last_mjd_tai   double precision not null
+    ) on commit delete rows;
+    create temp table measured (
+        dia_object_id  bigint not null,
+        is_new         boolean not null,
+        ra             double precision,
+        ra_err         real,
+        dec            double precision,
+        dec_err        real,
+        ra_dec_cov     real,
+        n_dia_sources  integer not null,
+        n_forced       integer not null,
+        first_mjd_tai  double precision,
+        last_mjd_tai   double precision,
+        psf_flux_mean     real,
+        psf_flux_mean_err real,
+        psf_flux_sigma    real,
+        psf_flux_ndata    integer not null,
+        psf_flux_min      real,
+        psf_flux_max      real
+    ) on commit delete rows;
+end
+$$;
+comment on function l1_api.open_stage() is 'Makes the session''s working tables; call it once per connection before an ingest';

@@ -1,0 +1,55 @@
+create function l1_api.list_touched(p_visit l1.visit, p_survey l1.survey)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.list_touched(2)
+--
+--   Lists the objects that this ingest changes, with the span of time in which their history window lies.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+-- Reads:   pg_temp.assignment, pg_temp.claim, l1.dia_object, l1.dia_source
+-- Writes:  pg_temp.touched
+--
+-- Algorithm:
+--   The window counts back from the object's latest detection, this visit's included.  The span keeps the recomputation
+--   to the leaves that can hold something.
+declare
+    v_history_days double precision := coalesce(p_survey.history_days, 'infinity');
+    v_rows         bigint;
+begin
+    insert into pg_temp.touched (dia_object_id, is_new, first_mjd_tai, last_mjd_tai)
+    select a.dia_object_id,
+           a.is_new,
+           greatest(least(a.midpoint_mjd_tai, o.first_dia_source_mjd_tai),
+                    greatest(a.midpoint_mjd_tai, o.last_dia_source_mjd_tai) - v_history_days),
+           greatest(a.midpoint_mjd_tai, o.last_dia_source_mjd_tai)
+      from pg_temp.assignment a
+      left join l1.dia_object o
+        on o.dia_object_id = a.dia_object_id
+     where a.dia_object_id is not null;
+    get diagnostics v_rows = row_count;
+
+    -- What a replacement takes a source from changes too.
+    insert into pg_temp.touched (dia_object_id, is_new, first_mjd_tai, last_mjd_tai)
+    select distinct
+           o.dia_object_id,
+           false,
+           greatest(o.first_dia_source_mjd_tai, o.last_dia_source_mjd_tai - v_history_days),
+           o.last_dia_source_mjd_tai
+      from pg_temp.claim c
+      join l1.dia_source x
+        on x.detector = c.detector
+      join l1.dia_object o
+        on o.dia_object_id = x.dia_object_id
+     where c.former_attempt is not null
+       and x.visit = p_visit.visit
+       and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
+
+    perform l1_api.refresh_statistics('touched', v_rows);
+end
+$$;
+comment on function l1_api.list_touched(l1.visit, l1.survey) is
+    'Lists the objects that this ingest changes, with the span of their history window';

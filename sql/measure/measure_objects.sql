@@ -1,0 +1,78 @@
+create function l1_api.measure_objects(p_visit l1.visit, p_survey l1.survey)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.measure_objects(2)
+--
+--   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
+--   window, which counts back from the object's latest detection.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+-- Reads:   pg_temp.touched, l1.dia_source
+-- Writes:  pg_temp.measured
+--
+-- Algorithm:
+--   Position: direction of the unweighted mean of the detections' unit vectors, as LSST's ap_meanPosition; its error from
+--   theirs, sqrt(sum sigma**2) / n.  Forced rows carry the object's own position and would freeze it: they do not count.
+--   Flux: mean weighted by 1 / sigma**2 (ap_meanFlux), standard deviation with n - 1 (ap_sigmaFlux).
+declare
+    v_rows bigint;
+begin
+    insert into pg_temp.measured (dia_object_id, is_new, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
+                                  first_mjd_tai, last_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
+                                  psf_flux_ndata, psf_flux_min, psf_flux_max)
+    with member as (
+        select t.dia_object_id,
+               t.is_new,
+               x.is_forced,
+               x.midpoint_mjd_tai,
+               cosd(x.dec) * cosd(x.ra) as x,
+               cosd(x.dec) * sind(x.ra) as y,
+               sind(x.dec) as z,
+               x.ra_err::double precision ^ 2 as ra_variance,
+               x.dec_err::double precision ^ 2 as dec_variance,
+               x.ra_dec_cov::double precision as covariance,
+               case when used.flux then x.psf_flux::double precision end as flux,
+               case when used.flux then 1 / x.psf_flux_err::double precision ^ 2 end as weight
+          from pg_temp.touched t
+          join l1.dia_source x
+            on x.dia_object_id = t.dia_object_id
+           and x.midpoint_mjd_tai >= t.first_mjd_tai
+           and x.midpoint_mjd_tai <= t.last_mjd_tai
+         cross join lateral (
+            select x.band = p_visit.band
+                   and (not x.is_forced or p_survey.stats_include_forced)
+                   and x.psf_flux is not null
+                   and x.psf_flux_err > 0 as flux
+         ) as used
+    )
+    select m.dia_object_id,
+           m.is_new,
+           l1_api.mean_ra(avg(m.x) filter (where not m.is_forced), avg(m.y) filter (where not m.is_forced)),
+           sqrt(avg(m.ra_variance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced)),
+           l1_api.mean_dec(avg(m.x) filter (where not m.is_forced), avg(m.y) filter (where not m.is_forced),
+                           avg(m.z) filter (where not m.is_forced)),
+           sqrt(avg(m.dec_variance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced)),
+           avg(m.covariance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced),
+           count(*) filter (where not m.is_forced),
+           count(*) filter (where m.is_forced),
+           min(m.midpoint_mjd_tai) filter (where not m.is_forced),
+           max(m.midpoint_mjd_tai) filter (where not m.is_forced),
+           sum(m.flux * m.weight) / sum(m.weight),
+           1 / sqrt(sum(m.weight)),
+           stddev_samp(m.flux),
+           count(m.flux),
+           min(m.flux),
+           max(m.flux)
+      from member m
+     group by m.dia_object_id, m.is_new;
+    get diagnostics v_rows = row_count;
+
+    perform l1_api.refresh_statistics('measured', v_rows);
+end
+$$;
+comment on function l1_api.measure_objects(l1.visit, l1.survey) is
+    'Recomputes the touched objects from their live sources in the history window';

@@ -1,0 +1,46 @@
+create function l1_api.cone_search(
+    p_ra     double precision,
+    p_dec    double precision,
+    p_radius double precision
+)
+returns table (
+    dia_object_id            bigint,
+    separation               double precision,
+    ra                       double precision,
+    "dec"                    double precision,
+    ra_err                   real,
+    dec_err                  real,
+    n_dia_sources            integer,
+    first_dia_source_mjd_tai double precision,
+    last_dia_source_mjd_tai  double precision,
+    validity_start           timestamptz
+)
+language sql
+stable
+parallel safe
+as $$
+    -- Function: l1_api.cone_search(3)
+    --
+    --   The current DiaObjects within a radius of a position: a view with parameters, which the planner takes apart.
+    --
+    -- Parameters:
+    --   p_ra, p_dec  - centre, ICRS [deg]
+    --   p_radius     - radius [arcsec]
+    -- Returns:
+    --   objects with their separation from the centre [arcsec], in no order
+    -- Reads:  l1.dia_object
+    select o.dia_object_id,
+           public.q3c_dist(p_ra, p_dec, o.ra, o.dec) * 3600,
+           o.ra,
+           o.dec,
+           o.ra_err,
+           o.dec_err,
+           o.n_dia_sources,
+           o.first_dia_source_mjd_tai,
+           o.last_dia_source_mjd_tai,
+           o.validity_start
+      from l1.dia_object o
+     where public.q3c_radial_query(o.ra, o.dec, p_ra, p_dec, p_radius / 3600)
+$$;
+comment on function l1_api.cone_search(double precision, double precision, double precision) is
+    'The current DiaObjects within a radius [arcsec] of a position [deg]';

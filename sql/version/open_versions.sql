@@ -1,0 +1,93 @@
+create function l1_api.open_versions(p_visit l1.visit, p_stamp timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.open_versions(2)
+--
+--   Closes the current version of every touched object and opens the next; opens the first of the new ones; retires those
+--   that have no detection left.  The history triggers keep what is closed.
+--
+-- Parameters:
+--   p_visit  - the visit, whose band's statistics change
+--   p_stamp  - stamp of this transaction: end of the old versions and start of the new
+-- Reads:   pg_temp.touched, pg_temp.measured
+-- Writes:  l1.dia_object, l1.dia_object_band (histories by trigger)
+begin
+    update l1.dia_object o
+       set validity_start = p_stamp,
+           ra = m.ra,
+           ra_err = m.ra_err,
+           dec = m.dec,
+           dec_err = m.dec_err,
+           ra_dec_cov = m.ra_dec_cov,
+           n_dia_sources = m.n_dia_sources,
+           n_forced = m.n_forced,
+           first_dia_source_mjd_tai = m.first_mjd_tai,
+           last_dia_source_mjd_tai = m.last_mjd_tai
+      from pg_temp.measured m
+     where not m.is_new
+       and m.n_dia_sources > 0
+       and o.dia_object_id = m.dia_object_id;
+
+    insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
+                               n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai)
+    select m.dia_object_id, p_stamp, m.ra, m.ra_err, m.dec, m.dec_err, m.ra_dec_cov, m.n_dia_sources,
+           m.n_forced, m.first_mjd_tai, m.last_mjd_tai
+      from pg_temp.measured m
+     where m.is_new
+     order by m.dia_object_id;
+
+    update l1.dia_object_band b
+       set validity_start = p_stamp,
+           psf_flux_mean = m.psf_flux_mean,
+           psf_flux_mean_err = m.psf_flux_mean_err,
+           psf_flux_sigma = m.psf_flux_sigma,
+           psf_flux_ndata = m.psf_flux_ndata,
+           psf_flux_min = m.psf_flux_min,
+           psf_flux_max = m.psf_flux_max
+      from pg_temp.measured m
+     where not m.is_new
+       and m.n_dia_sources > 0
+       and m.psf_flux_ndata > 0
+       and b.dia_object_id = m.dia_object_id
+       and b.band = p_visit.band;
+
+    insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
+                                    psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
+    select m.dia_object_id, p_visit.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
+           m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max
+      from pg_temp.measured m
+     where m.n_dia_sources > 0
+       and m.psf_flux_ndata > 0
+       and (m.is_new
+            or not exists (select
+                             from l1.dia_object_band b
+                            where b.dia_object_id = m.dia_object_id
+                              and b.band = p_visit.band))
+     order by m.dia_object_id;
+
+    -- What a replacement left behind: bands without epochs, and objects without detections.
+    if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+        delete from l1.dia_object_band b
+         using pg_temp.touched t
+          left join pg_temp.measured m
+            on m.dia_object_id = t.dia_object_id
+         where b.dia_object_id = t.dia_object_id
+           and (coalesce(m.n_dia_sources, 0) = 0
+                or b.band = p_visit.band and m.psf_flux_ndata = 0);
+
+        perform set_config('l1.closed_reason', 'orphaned', true);
+        delete from l1.dia_object o
+         using pg_temp.touched t
+          left join pg_temp.measured m
+            on m.dia_object_id = t.dia_object_id
+         where o.dia_object_id = t.dia_object_id
+           and coalesce(m.n_dia_sources, 0) = 0;
+        perform set_config('l1.closed_reason', '', true);
+    end if;
+end
+$$;
+comment on function l1_api.open_versions(l1.visit, timestamptz) is
+    'Closes the current version of every touched object and opens the next';

@@ -1,0 +1,1 @@
+"""Independent implementations that the tests hold l1db's own against."""
