@@ -9,9 +9,12 @@
 
 from l1db.client import Client
 from l1db.errors import BadRow, DatabaseError, InputError, L1dbError, RefusedError, SettingsError
+from l1db.listen import Alert, AlertBatch, listen
 from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 __all__ = [
+    "Alert",
+    "AlertBatch",
     "BadRow",
     "Client",
     "DatabaseError",
@@ -23,4 +26,5 @@ __all__ = [
     "RefusedError",
     "SettingsError",
     "Visit",
+    "listen",
 ]

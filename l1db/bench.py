@@ -164,7 +164,7 @@ def _columns(ra: NDArray[np.float64], dec: NDArray[np.float64], rng: np.random.G
     columns: dict[str, NDArray[Any]] = {}
     for column in GIVEN:
         dtype = DTYPES[column.sql_type]
-        if dtype == object:
+        if dtype.kind == "O":
             columns[column.name] = np.full(n, "v1", dtype=object)
         elif dtype.kind == "f":
             columns[column.name] = rng.random(n).astype(dtype)

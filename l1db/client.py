@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
@@ -28,7 +27,6 @@ from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 Mode = Literal["new", "replace", "release", "supplement"]
 
-_GIVEN_NAMES = frozenset(column.name for column in GIVEN)
 _GIVEN_ORDER = {column.name: rank for rank, column in enumerate(GIVEN)}
 # Enough to tell any two sources apart; rows equal in all of these are put in order by the rest.
 _ORDER = ("dia_source_id", "midpoint_mjd_tai", "ra", "dec", "psf_flux", "psf_flux_err")
@@ -114,20 +112,15 @@ class Client:
             If the connection is lost.  Either all of the call is stored or nothing; repeating it is safe.
         """
         clock = _Stopwatch()
-        ordered = sorted(detectors, key=lambda detector: detector.detector)
-        for one, other in zip(ordered, ordered[1:], strict=False):
-            if one.detector == other.detector:
-                raise InputError(f"visit {visit.visit}: detector {one.detector} is given twice")
-        prepared = [_prepare(visit, detector) for detector in ordered]
-        rows = _joined(prepared)
-        stage_detector = _detector_columns(visit, prepared)
+        stack = _Stack(visit, detectors)
+        stage_detector = _detector_columns(stack)
         clock.lap("encode")
         try:
             self._open(visit)
             clock.lap("open")
             with self._connection.transaction():
-                self._copy("stage_detector", stage_detector, len(prepared))
-                self._copy("stage_source", rows.columns, rows.n)
+                self._copy("stage_detector", stage_detector, len(stack.detectors))
+                self._copy("stage_source", stack.columns, stack.n)
                 clock.lap("copy")
                 results = self._connection.execute(
                     "select * from l1_api.ingest(%s, %s)", (visit.visit, mode)
@@ -135,7 +128,7 @@ class Client:
                 clock.lap("ingest")
             clock.lap("commit")
         except psycopg.Error as error:
-            raise self._refusal(visit, error, rows) from None
+            raise self._refusal(visit, error, stack.row_numbers) from None
         timings = results[0][-1] if results else {}
         return IngestResult(
             visit=visit.visit,
@@ -177,11 +170,11 @@ class Client:
         with self._connection.cursor().copy(f"copy pg_temp.{table} ({names}) from stdin (format binary)") as copy:
             copy.write(encode(columns, n_rows))
 
-    def _refusal(self, visit: Visit, error: psycopg.Error, rows: _Rows) -> Exception:
+    def _refusal(self, visit: Visit, error: psycopg.Error, row_numbers: NDArray[np.int64]) -> Exception:
         state = error.sqlstate or ""
         if state == "L1B01":
             bad = [
-                BadRow(int(rows.row_numbers[entry["ordinal"] - 1]), entry["column"], entry["why"])
+                BadRow(int(row_numbers[entry["ordinal"] - 1]), entry["column"], entry["why"])
                 for entry in json.loads(error.diag.message_detail or "[]")
             ]
             first = bad[0]
@@ -216,73 +209,103 @@ class _Stopwatch:
         self._last = now
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """One detector's data in the database's types and in canonical order."""
+class _Stack:
+    """The rows of all detectors of a call below each other, in the database's types and in canonical order.
 
-    detector: DetectorData
-    n: int
-    columns: dict[str, WireColumn]
-    row_numbers: NDArray[np.int64]
-    footprint: str | None
+    Attributes
+    ----------
+    detectors, bounds
+        The detectors in ascending order; the rows of the k-th are ``bounds[k]:bounds[k + 1]``.
+    columns
+        The columns of ``stage_source`` to be copied; ordinals count rows from 1.
+    row_numbers
+        Row of each source in the user's table.
+    """
+
+    def __init__(self, visit: Visit, detectors: Sequence[DetectorData]) -> None:
+        self.visit = visit
+        self.detectors = sorted(detectors, key=lambda detector: detector.detector)
+        for detector in self.detectors:
+            _check_names(visit, detector)
+        numbers = [detector.detector for detector in self.detectors]
+        if repeated := {number for number in numbers if numbers.count(number) > 1}:
+            raise InputError(f"visit {visit.visit}: detector {min(repeated)} is given twice")
+        lengths = [len(detector) for detector in self.detectors]
+        self.n = sum(lengths)
+        self.bounds = np.cumsum([0, *lengths])
+        self.row_numbers = np.concatenate(
+            [np.empty(0, dtype=np.int64)]
+            + [
+                np.arange(1, n + 1) if detector.row_numbers is None else np.asarray(detector.row_numbers, np.int64)
+                for detector, n in zip(self.detectors, lengths, strict=True)
+            ]
+        )
+        given: list[dict[str, ArrayLike]] = [dict(detector.sources) for detector in self.detectors]
+        for one, n in zip(given, lengths, strict=True):
+            one.setdefault("midpoint_mjd_tai", np.full(n, visit.midpoint_mjd_tai))
+        names = sorted({name for one in given for name in one}, key=_GIVEN_ORDER.__getitem__)
+        read = {name: self._gather(name, [one.get(name) for one in given], lengths) for name in names}
+        read = {name: column for name, column in read.items() if column.present.any()}
+        detector_column = np.repeat(np.array(numbers, dtype=np.int16), lengths)
+        order = _canonical_order(detector_column, read)
+        self.row_numbers = self.row_numbers[order]
+        self.given = [WireColumn(name, c.values[order], c.present[order]) for name, c in read.items()]
+        everywhere = np.ones(self.n, dtype=bool)
+        self.columns = [
+            WireColumn("ordinal", np.arange(1, self.n + 1, dtype=np.int32), everywhere),
+            WireColumn("detector", detector_column, everywhere),
+            *self.given,
+        ]
+
+    def _gather(self, name: str, parts: Sequence[ArrayLike | None], lengths: Sequence[int]) -> WireColumn:
+        """One column of all detectors; where a detector does not have it, it is NULL."""
+        where = f"visit {self.visit.visit}"
+        arrays = []
+        for detector, part, n in zip(self.detectors, parts, lengths, strict=True):
+            array = np.full(n, np.nan) if part is None else part
+            array = array if isinstance(array, np.ma.MaskedArray) else np.asarray(array)
+            if array.shape != (n,):
+                raise InputError(
+                    f"{where}, detector {detector.detector}: column {name} has shape {array.shape}, not ({n},)"
+                )
+            arrays.append(array)
+        if len({array.dtype for array in arrays}) == 1 and not any(isinstance(a, np.ma.MaskedArray) for a in arrays):
+            return _wire_column(where, name, np.concatenate(arrays), self.row_numbers)
+        # Of different types each is converted by itself: together, numpy might make floats of ids.
+        columns = [
+            _wire_column(where, name, array, self.row_numbers[start:])
+            for array, start in zip(arrays, self.bounds, strict=False)
+        ]
+        return WireColumn(
+            name, np.concatenate([c.values for c in columns]), np.concatenate([c.present for c in columns])
+        )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of all detectors of a call; ordinals count from 1."""
-
-    n: int
-    columns: list[WireColumn]
-    row_numbers: NDArray[np.int64]
-
-
-def _prepare(visit: Visit, detector: DetectorData) -> _Prepared:
+def _check_names(visit: Visit, detector: DetectorData) -> None:
     where = f"visit {visit.visit}, detector {detector.detector}"
     if not -(2**15) <= detector.detector < 2**15:
         raise InputError(f"{where}: detector numbers fit in 16 bits")
-    given = dict(detector.sources)
-    for name in given:
+    for name in detector.sources:
         if name in ASSIGNED or name in PER_DETECTOR:
             raise InputError(f"{where}: column {name} is not given per source; leave it out")
-        if name not in _GIVEN_NAMES:
+        if name not in _GIVEN_ORDER:
             raise InputError(f"{where}: dia_source has no column {name}")
-    n = len(detector)
-    if n and (missing := [name for name in ("ra", "dec", "psf_flux", "psf_flux_err") if name not in given]):
+    missing = [name for name in ("ra", "dec", "psf_flux", "psf_flux_err") if name not in detector.sources]
+    if missing and len(detector):
         raise InputError(f"{where}: missing column(s) {', '.join(missing)}")
-    if n and "midpoint_mjd_tai" not in given:
-        given["midpoint_mjd_tai"] = np.full(n, visit.midpoint_mjd_tai)
-    row_numbers = (
-        np.arange(1, n + 1) if detector.row_numbers is None else np.asarray(detector.row_numbers, dtype=np.int64)
-    )
-    columns = {}
-    for name in sorted(given, key=_GIVEN_ORDER.__getitem__):
-        column = _wire_column(where, name, given[name], n, row_numbers)
-        if column.present.any():
-            columns[name] = column
-    order = _canonical_order(columns, n)
-    return _Prepared(
-        detector=detector,
-        n=n,
-        columns={name: WireColumn(name, c.values[order], c.present[order]) for name, c in columns.items()},
-        row_numbers=row_numbers[order],
-        footprint=None if detector.footprint is None else polygon_wkt(detector.footprint, where),
-    )
 
 
-def _wire_column(where: str, name: str, given: ArrayLike, n: int, row_numbers: NDArray[np.int64]) -> WireColumn:
+def _wire_column(where: str, name: str, raw: NDArray[Any], row_numbers: NDArray[np.int64]) -> WireColumn:
     """A column in the database's type; NaN, None and masked values are NULL.  Infinities are refused."""
     dtype = DTYPES[BY_NAME[name].sql_type]
-    raw = np.ma.asarray(given) if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
-    if raw.shape != (n,):
-        raise InputError(f"{where}: column {name} has shape {raw.shape}, not ({n},)")
-    present = ~np.ma.getmaskarray(raw)
     values = np.ma.getdata(raw)
-    if values.dtype == object:
+    present = ~np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else np.ones(len(raw), dtype=bool)
+    if values.dtype.kind == "O":
         present &= np.array([value is not None for value in values], dtype=bool)
-        if dtype != object:
+        if dtype.kind != "O":
             values = np.where(present, values, 0)
     try:
-        if dtype == object:
+        if dtype.kind == "O":
             return WireColumn(name, values.astype(object), present)
         if values.dtype.kind == "f":
             present &= ~np.isnan(values)
@@ -307,26 +330,23 @@ def _unusable(
     return InputError(f"{where}: row {rows[0].row}, column {name}: {rows[0].why}{more}; nothing was stored", rows)
 
 
-def _canonical_order(columns: dict[str, WireColumn], n: int) -> NDArray[np.intp]:
+def _canonical_order(detector: NDArray[np.int16], columns: dict[str, WireColumn]) -> NDArray[np.intp]:
     """An order of the rows that depends on their values only, not on the order in which they were given."""
 
     def keys(names: Sequence[str]) -> list[NDArray[Any]]:
         found = []
-        for name in names:
-            if name in columns:
-                values = columns[name].values
-                zero = "" if values.dtype == object else values.dtype.type(0)
-                plain = np.where(columns[name].present, values, zero)
-                found += [plain.astype(str) if plain.dtype == object else plain, columns[name].present]
+        for column in (columns[name] for name in names if name in columns):
+            zero = "" if column.values.dtype.kind == "O" else column.values.dtype.type(0)
+            plain = np.where(column.present, column.values, zero)
+            found += [plain.astype(str) if plain.dtype.kind == "O" else plain, column.present]
         return found
 
-    if n < 2:
-        return np.arange(n)
-    first = keys(_ORDER)
+    first = [detector, *keys(_ORDER)]
     order = np.lexsort(first[::-1])
-    tied = np.ones(n - 1, dtype=bool)
+    tied = np.ones(max(len(order) - 1, 0), dtype=bool)
     for key in first:
-        tied &= key[order][1:] == key[order][:-1]
+        ordered = key[order]
+        tied &= ordered[1:] == ordered[:-1]
     if tied.any():
         order = np.lexsort((first + keys([name for name in columns if name not in _ORDER]))[::-1])
     return order
@@ -361,48 +381,24 @@ def polygon_wkt(corners: ArrayLike, where: str = "footprint") -> str:
     return f"POLYGON(({', '.join([*ring, ring[0]])}))"
 
 
-def _joined(prepared: Sequence[_Prepared]) -> _Rows:
-    """All detectors' rows below each other; a column that a detector does not have is NULL there."""
-    n = sum(p.n for p in prepared)
-    names = sorted({name for p in prepared for name in p.columns}, key=_GIVEN_ORDER.__getitem__)
-    everywhere = np.ones(n, dtype=bool)
-    columns = [
-        WireColumn("ordinal", np.arange(1, n + 1, dtype=np.int32), everywhere),
-        WireColumn(
-            "detector",
-            np.repeat(np.array([p.detector.detector for p in prepared], dtype=np.int16), [p.n for p in prepared]),
-            everywhere,
-        ),
-    ]
-    for name in names:
-        dtype = DTYPES[BY_NAME[name].sql_type]
-        parts = [
-            p.columns.get(name) or WireColumn(name, np.zeros(p.n, dtype=dtype), np.zeros(p.n, dtype=bool))
-            for p in prepared
-        ]
-        columns.append(
-            WireColumn(
-                name, np.concatenate([c.values for c in parts]), np.concatenate([c.present for c in parts])
-            )
-        )
-    return _Rows(n, columns, np.concatenate([p.row_numbers for p in prepared]) if prepared else np.empty(0, np.int64))
-
-
-def _detector_columns(visit: Visit, prepared: Sequence[_Prepared]) -> list[WireColumn]:
+def _detector_columns(stack: _Stack) -> list[WireColumn]:
     """The rows of ``stage_detector``."""
-    n = len(prepared)
-    everywhere = np.ones(n, dtype=bool)
-    columns = [
-        WireColumn("detector", np.array([p.detector.detector for p in prepared], dtype=np.int16), everywhere),
-        WireColumn(
-            "content_sha256", _objects([_content_sha256(visit, p) for p in prepared]), everywhere
-        ),
+    detectors = stack.detectors
+    everywhere = np.ones(len(detectors), dtype=bool)
+    footprints = [
+        None
+        if d.footprint is None
+        else polygon_wkt(d.footprint, f"visit {stack.visit.visit}, detector {d.detector}")
+        for d in detectors
     ]
-    for name in ("footprint", "software"):
-        texts = [p.footprint if name == "footprint" else p.detector.software for p in prepared]
+    columns = [
+        WireColumn("detector", np.array([d.detector for d in detectors], dtype=np.int16), everywhere),
+        WireColumn("content_sha256", _objects(_content_hashes(stack, footprints)), everywhere),
+    ]
+    for name, texts in (("footprint", footprints), ("software", [d.software for d in detectors])):
         columns.append(WireColumn(name, _objects(texts), np.array([text is not None for text in texts], dtype=bool)))
     for name in _DETECTOR_FIELDS:
-        numbers = [getattr(p.detector, name) for p in prepared]
+        numbers = [getattr(d, name) for d in detectors]
         present = np.array([number is not None and np.isfinite(number) for number in numbers], dtype=bool)
         plain = [number if ok else 0.0 for number, ok in zip(numbers, present, strict=True)]
         columns.append(WireColumn(name, np.array(plain, dtype=np.float32), present))
@@ -415,31 +411,46 @@ def _objects(values: Sequence[Any]) -> NDArray[Any]:
     return array
 
 
-def _content_sha256(visit: Visit, prepared: _Prepared) -> bytes:
-    """SHA-256 of what was given for a detector: metadata and rows in canonical order, as the database stores them.
+def _content_hashes(stack: _Stack, footprints: Sequence[str | None]) -> list[bytes]:
+    """SHA-256 of what was given for each detector: metadata and rows in canonical order, as the database stores them.
 
     It does not depend on the order of rows, on columns without values, or on what is given for other detectors.
     """
-    detector = prepared.detector
-    about = {
-        "visit": visit.visit,
-        "band": visit.band,
-        "detector": detector.detector,
-        "n": prepared.n,
-        "footprint": prepared.footprint,
-        "software": detector.software,
-        **{
-            name: None if getattr(detector, name) is None else float(np.float32(getattr(detector, name)))
-            for name in _DETECTOR_FIELDS
-        },
-    }
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name, column in prepared.columns.items():
-        digest.update(f"\0{name}\0{column.values.dtype.str}\0".encode())
-        digest.update(np.packbits(column.present).tobytes())
-        if column.values.dtype == object:
-            texts = [str(v) for v, ok in zip(column.values, column.present, strict=True) if ok]
-            digest.update(json.dumps(texts).encode())
-        else:
-            digest.update(column.values[column.present].tobytes())
-    return digest.digest()
+    plain = [
+        (
+            f"\0{column.name}\0{column.values.dtype.str}\0".encode(),
+            None if column.values.dtype.kind == "O" else np.ascontiguousarray(column.values).data.cast("B"),
+            column.values.dtype.itemsize,
+            column,
+            bool(column.present.all()),
+        )
+        for column in stack.given
+    ]
+    hashes = []
+    for detector, footprint, start, end in zip(
+        stack.detectors, footprints, stack.bounds[:-1].tolist(), stack.bounds[1:].tolist(), strict=True
+    ):
+        about = {
+            "visit": stack.visit.visit,
+            "band": stack.visit.band,
+            "detector": detector.detector,
+            "n": end - start,
+            "footprint": footprint,
+            "software": detector.software,
+            **{
+                name: None if getattr(detector, name) is None else float(np.float32(getattr(detector, name)))
+                for name in _DETECTOR_FIELDS
+            },
+        }
+        pieces: list[bytes | memoryview] = [json.dumps(about, sort_keys=True).encode()]
+        for header, view, size, column, complete in plain:
+            present = column.present[start:end]
+            if view is not None and (complete or present.all()):
+                if end > start:
+                    pieces += (header, view[start * size : end * size])
+            elif present.any():
+                values = column.values[start:end][present]
+                pieces += (header, np.packbits(present).tobytes())
+                pieces.append(json.dumps(values.tolist()).encode() if view is None else values.tobytes())
+        hashes.append(hashlib.sha256(b"".join(pieces)).digest())
+    return hashes

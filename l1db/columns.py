@@ -157,7 +157,7 @@ L1DB_DIA_SOURCE: tuple[Column, ...] = (
     Column("is_precovery", "boolean", "", "Forced measurement made after the fact on a cached image"),
     Column("snap_diff_flux", "real", "nJy", "PSF flux on the difference of the snaps, second minus first"),
     Column("snap_diff_flux_err", "real", "nJy", "1-sigma error of snap_diff_flux"),
-    Column("no_object_reason", "text", "", "Why a source without object has none: duplicate_in_visit, quality, breaker"),
+    Column("no_object_reason", "text", "", "Why a source has no object: duplicate_in_visit, quality, breaker"),
     Column("forced_flags", "integer", "", "Bit mask of the forced photometry"),
     Column("validity_start", "timestamptz", "", "Since when this version of the row holds (database time)"),
 )

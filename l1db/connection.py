@@ -34,7 +34,8 @@ def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bo
     try:
         connection = psycopg.connect(dsn, autocommit=True, fallback_application_name=application_name)
     except psycopg.OperationalError as error:
-        raise DatabaseError(f"cannot connect to the database: {one_line(error)}") from error
+        why = one_line(error).removeprefix("connection failed: ")
+        raise DatabaseError(f"cannot connect to the database: {why}{_remedy(error)}") from error
     connection.execute("set search_path = l1, l1_api, public")
     if check:
         try:
@@ -58,9 +59,18 @@ def _check_stamp(connection: psycopg.Connection[Any]) -> None:
         )
 
 
+def _remedy(error: psycopg.OperationalError) -> str:
+    text = str(error)
+    if 'database "' in text and "does not exist" in text:
+        return ": run `l1db init`"
+    if "Connection refused" in text or "No such file or directory" in text:
+        return ": start the server (`make setup` in a checkout), or point L1DB_DSN at another"
+    return ""
+
+
 def one_line(error: BaseException) -> str:
     """The first line of a database error, with its hint."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        hint = f"  {error.diag.message_hint}" if error.diag.message_hint else ""
+        hint = f". {error.diag.message_hint}" if error.diag.message_hint else ""
         return error.diag.message_primary + hint
     return str(error).strip().partition("\n")[0]

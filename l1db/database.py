@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -24,18 +24,18 @@ REQUIRED_EXTENSIONS = ("q3c", "postgis")
 OPTIONAL_EXTENSIONS = {"pg_sphere": "coverage maps"}
 
 
-def init(dsn: str, profile: str = "seed") -> None:
+def init(dsn: str, profile: str | None = None, rules: Mapping[str, Any] | None = None) -> None:
     """Make the database of ``dsn`` ready for a survey; what is there already is left as it is.
 
     Creates the database, the roles and the extensions where they are missing, upgrades to this version, and enters the
-    survey's rules from the named profile.
+    survey's rules from the named profile (by default ``seed``), with those in ``rules`` instead of the profile's.
 
     Raises
     ------
     DatabaseError
         If the server cannot be reached, rights or extensions are missing, or the database has another profile.
     """
-    if profile not in PROFILES:
+    if profile is not None and profile not in PROFILES:
         raise DatabaseError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
     _create_database(dsn)
     with connect(dsn, application_name="l1db init", check=False) as connection:
@@ -50,7 +50,7 @@ def init(dsn: str, profile: str = "seed") -> None:
             ) from error
     upgrade(dsn)
     with connect(dsn, application_name="l1db init") as connection:
-        _enter_survey(connection, profile)
+        _enter_survey(connection, profile, rules or {})
 
 
 def _create_database(dsn: str) -> None:
@@ -75,10 +75,9 @@ def _create_database(dsn: str) -> None:
 def _create_roles(connection: psycopg.Connection[Any]) -> None:
     for role in ROLES:
         if connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone() is None:
-            try:
+            # Another database of this server may be in the making at the same time.
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
-            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-                pass  # another database of this server is being made at the same time
 
 
 def _create_extensions(connection: psycopg.Connection[Any]) -> None:
@@ -108,30 +107,35 @@ def _set_defaults(connection: psycopg.Connection[Any]) -> None:
     connection.execute(sql.SQL("alter database {} set search_path = l1, l1_api, public").format(database))
 
 
-def _enter_survey(connection: psycopg.Connection[Any], profile: str) -> None:
+def _enter_survey(connection: psycopg.Connection[Any], profile: str | None, rules: Mapping[str, Any]) -> None:
     with connection.transaction():
         connection.execute("lock table l1.survey in exclusive mode")
-        row = connection.execute("select profile from l1_api.current_survey() where profile is not null").fetchone()
+        row = connection.execute(
+            "select to_jsonb(s) from l1_api.current_survey() s where s.profile is not null"
+        ).fetchone()
         if row is not None:
-            if row[0] != profile:
-                raise DatabaseError(
-                    f"database {connection.info.dbname} has profile {row[0]}, not {profile}: "
-                    "change rules with `l1db survey set`, or make another database"
-                )
+            for rule, wanted in {"profile": profile, **rules}.items():
+                if wanted is not None and row[0][rule] != wanted:
+                    raise DatabaseError(
+                        f"database {connection.info.dbname} has {rule} {row[0][rule]}, not {wanted}: "
+                        "change rules with `l1db survey set`, or make another database"
+                    )
             return
-        rules = {
+        profile = profile or "seed"
+        entered = {
             "survey_version": 1,
             "reason": f"profile {profile}",
             "database_id": uuid.uuid4(),
             "profile": profile,
             **PROFILES[profile],
+            **rules,
         }
         connection.execute(
             sql.SQL("insert into l1.survey ({}) values ({})").format(
-                sql.SQL(", ").join(map(sql.Identifier, rules)),
-                sql.SQL(", ").join(sql.Placeholder() * len(rules)),
+                sql.SQL(", ").join(map(sql.Identifier, entered)),
+                sql.SQL(", ").join(sql.Placeholder() * len(entered)),
             ),
-            list(rules.values()),
+            list(entered.values()),
         )
 
 
@@ -143,6 +147,12 @@ def upgrade(dsn: str, revision: str = "head") -> None:
     DatabaseError
         If a revision or a file of the stored code fails; the database is then as it was.
     """
+    with connect(dsn, application_name="l1db upgrade", check=False) as connection:
+        for name in REQUIRED_EXTENSIONS:
+            if _extension_version(connection, name) is None:
+                raise DatabaseError(
+                    f"database {connection.info.dbname} has no extension {name}: run `l1db init`, which makes it"
+                )
     _move(dsn, command.upgrade, revision)
 
 
@@ -162,6 +172,9 @@ def _move(dsn: str, move: Any, revision: str) -> None:
         cause = error if isinstance(error, psycopg.Error) else error.__cause__
         if not isinstance(cause, psycopg.Error):
             raise
+        if isinstance(cause, psycopg.errors.DependentObjectsStillExist):
+            dependent = "; ".join((cause.diag.message_detail or one_line(cause)).splitlines())
+            raise DatabaseError(f"upgrade stopped, nothing was changed: {dependent}: drop it and repeat") from error
         where = " ".join(getattr(error, "__notes__", []))
         raise DatabaseError(f"upgrade failed, nothing was changed: {one_line(cause)} {where}".rstrip()) from error
 

@@ -277,7 +277,7 @@ def _without(detector: DetectorData, rows: NDArray[np.int64]) -> DetectorData:
     keep = ~np.isin(detector.row_numbers, rows)
     if keep.all():
         return detector
-    columns = {name: values[keep] for name, values in detector.sources.items()}
+    columns = {name: np.asanyarray(values)[keep] for name, values in detector.sources.items()}
     return replace(detector, sources=columns, row_numbers=detector.row_numbers[keep])
 
 

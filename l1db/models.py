@@ -392,7 +392,6 @@ alert = Table(
     ),
     CheckConstraint("kind IN ('detection', 'forced', 'retraction')", name="kind"),
     Index(None, "xid", "alert_id"),
-    Index(None, "alert_id"),
     postgresql_partition_by="RANGE (midpoint_mjd_tai)",
     comment="The outbox, and the record of what was issued; append-only",
 )
@@ -448,4 +447,4 @@ alert_batch = Table(
 STORAGE = {"dia_object": "fillfactor = 80", "dia_object_band": "fillfactor = 70"}
 for _table, _setting in STORAGE.items():
     event.listen(metadata.tables[f"{SCHEMA}.{_table}"], "after_create",
-                 DDL(f"ALTER TABLE {SCHEMA}.{_table} SET ({_setting})"))  # fmt: skip
+                 DDL(f"ALTER TABLE {SCHEMA}.{_table} SET ({_setting})"))  # type: ignore[no-untyped-call]  # fmt: skip

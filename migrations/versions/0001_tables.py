@@ -127,7 +127,7 @@ DIA_SOURCE = (
     ("is_precovery", "boolean default false not null", "Forced measurement made after the fact on a cached image"),
     ("snap_diff_flux", "real", "PSF flux on the difference of the snaps, second minus first [nJy]"),
     ("snap_diff_flux_err", "real", "1-sigma error of snap_diff_flux [nJy]"),
-    ("no_object_reason", "text", "Why a source without object has none: duplicate_in_visit, quality, breaker"),
+    ("no_object_reason", "text", "Why a source has no object: duplicate_in_visit, quality, breaker"),
     ("forced_flags", "integer", "Bit mask of the forced photometry"),
     ("validity_start", "timestamptz not null", "Since when this version of the row holds (database time)"),
 )
@@ -421,7 +421,6 @@ def upgrade() -> None:
         "constraint alert_kind_check check (kind IN ('detection', 'forced', 'retraction'))",
         suffix=" partition by range (midpoint_mjd_tai)",
     )
-    op.execute("create index alert_alert_id_idx on l1.alert (alert_id)")
     op.execute("create index alert_xid_alert_id_idx on l1.alert (xid, alert_id)")
     create_table(
         "alert_cursor",

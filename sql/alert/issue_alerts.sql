@@ -12,12 +12,17 @@ as $$
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
 --   p_stamp            - stamp of this transaction: the version of the object that the alert shows
--- Reads:   pg_temp.assignment, pg_temp.claim
--- Writes:  l1.alert
-declare
-    v_is_replacement boolean;
+-- Reads:   pg_temp.claim
+-- Writes:  l1.alert; pg_temp.assignment, where it marks those that had theirs
 begin
-    select exists (select from pg_temp.claim c where c.former_attempt is not null) into v_is_replacement;
+    if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+        update pg_temp.assignment a
+           set is_repeated = true
+         where exists (select
+                         from l1.alert former
+                        where former.dia_source_id = a.dia_source_id
+                          and former.kind = 'detection');
+    end if;
 
     insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,
                           survey_version, stamp)
@@ -32,11 +37,7 @@ begin
            p_stamp
       from pg_temp.assignment a
      where a.dia_object_id is not null
-       and not (v_is_replacement
-                and exists (select
-                              from l1.alert former
-                             where former.dia_source_id = a.dia_source_id
-                               and former.kind = 'detection'))
+       and not a.is_repeated
      order by a.ordinal;
 end
 $$;

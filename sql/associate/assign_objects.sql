@@ -9,13 +9,15 @@ as $$
 --   Decides for every source: the object it belongs to, that it founds one, or why it has none.
 --
 -- Reads:   pg_temp.source, pg_temp.match, pg_temp.taken, pg_temp.twin
--- Writes:  pg_temp.assignment; the id of an object to be founded is still open there
+-- Writes:  pg_temp.assignment
 --
 -- Algorithm:
 --   An object has one detection per visit: of the detectors that matched it the best keeps it, or the one that is stored;
 --   the others saw it twice (duplicate_in_visit).  A source without object is the same if its twin has an object, or
 --   comes first among those that may found one.  What is left founds an object, unless the quality gate or the breaker
 --   stops it.
+--   The upper 27 bits of a new object's id are the level-12 cell of its discovery, the lower 36 a running number: so
+--   neighbours on the sky are neighbours in every index, and an id alone says where to look.  It never changes.
 declare
     v_rows bigint;
 begin
@@ -47,6 +49,8 @@ begin
                s.detector,
                s.dia_source_id,
                s.midpoint_mjd_tai,
+               s.ra,
+               s.dec,
                case when h.keeps then h.dia_object_id end as dia_object_id,
                case when h.keeps then null
                     when h.ordinal is not null or d.ordinal is not null then 'duplicate_in_visit'
@@ -67,7 +71,9 @@ begin
            k.detector,
            k.dia_source_id,
            k.midpoint_mjd_tai,
-           k.dia_object_id,
+           case when k.is_new and not tripped.breaker
+                then (q3c_ang2ipix(k.ra, k.dec) >> 36 << 36) | nextval('l1.dia_object_seq')
+                else k.dia_object_id end,
            k.is_new and not tripped.breaker,
            case when k.is_new and tripped.breaker then 'breaker' else k.reason end
       from counted k

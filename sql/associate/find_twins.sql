@@ -13,11 +13,12 @@ as $$
 -- Writes:  pg_temp.candidate, pg_temp.twin: for each twin of the call its other; NULL where that one is stored
 --
 -- Algorithm:
---   Neighbours within the call by hashing into squares of four radii, in zones of declination: a source lies in one
---   square, and within a radius of at most four.  Variance and density are the means of the two detectors'.
+--   Neighbours within the call by hashing into squares of twenty radii, in zones of declination: a source lies in one
+--   square, and its neighbourhood rarely in more.  Variance and density are the means of the two detectors'.
 declare
-    v_square double precision := 4 * p_survey.association_radius / 3600;
+    v_square double precision := 20 * p_survey.association_radius / 3600;
     v_radius double precision := p_survey.association_radius / 3600;
+    v_polar  double precision := 89.5;
 begin
     if not exists (select from pg_temp.taken)
        and not exists (select from pg_temp.source a where a.detector <> (select min(b.detector) from pg_temp.source b))
@@ -26,36 +27,50 @@ begin
     end if;
 
     insert into pg_temp.candidate (source, source_group, target, target_group, cost, separation)
-    with square_of as (
-        -- The squares of a zone of declination: as many as fit around it, one at a pole.
+    with placed as materialized (
         select s.ordinal, s.detector, s.ra, s.dec, s.variance,
-               zone.step, zone.number as zone, width.cos_dec,
-               greatest(floor(360 * width.cos_dec / v_square), 1)::bigint as n
+               floor((s.dec + 90 - v_radius) / v_square)::integer as first_zone,
+               floor((s.dec + 90 + v_radius) / v_square)::integer as last_zone
           from pg_temp.source s
-         cross join lateral (values (-1), (0), (1)) as reached(step)
-         cross join lateral (
-            select reached.step, floor((s.dec + 90 + reached.step * v_radius) / v_square)::integer as number
-         ) as zone
-         cross join lateral (
-            select greatest(cosd(least(abs((zone.number + 0.5) * v_square - 90) + v_square, 90)), 1e-9) as cos_dec
-         ) as width
-    ), home as (
-        select q.ordinal, q.detector, q.ra, q.dec, q.variance, q.zone,
-               mod(floor(q.ra / 360 * q.n)::bigint, q.n) as square
-          from square_of q
-         where q.step = 0
-    ), reach as (
-        select q.ordinal, q.detector, q.ra, q.dec, q.variance, q.zone,
-               mod(floor((q.ra + 360 + side.step * v_radius / q.cos_dec) / 360 * q.n)::bigint, q.n) as square
-          from square_of q
-         cross join (values (-1), (1)) as side(step)
-         where q.step <> 0
-           and v_square / q.cos_dec < 360
+    ), zone_of as (
+        select p.ordinal, p.detector, p.ra, p.dec, p.variance, p.first_zone as zone
+          from placed p
         union all
-        select q.ordinal, q.detector, q.ra, q.dec, q.variance, q.zone, 0
-          from square_of q
-         where q.step <> 0
-           and v_square / q.cos_dec >= 360
+        select p.ordinal, p.detector, p.ra, p.dec, p.variance, p.last_zone
+          from placed p
+         where p.last_zone <> p.first_zone
+    ), zone as materialized (
+        -- A zone's squares are as wide as its end nearer to the pole demands; at a pole there is one.
+        select edge.number,
+               case when edge.dec > v_polar then 1
+                    else floor(360 * cosd(edge.dec) / v_square)::integer end as n,
+               v_radius / cosd(least(edge.dec, v_polar)) as reach
+          from (
+            select distinct
+                   z.zone as number,
+                   abs(z.zone * v_square + v_square / 2 - 90) + v_square as dec
+              from zone_of z
+          ) as edge
+    ), divided as materialized (
+        select z.ordinal, z.detector, z.ra, z.dec, z.variance, z.zone,
+               floor((z.ra + 360) / 360 * zone.n)::integer % zone.n as square,
+               floor((z.ra + 360 - zone.reach) / 360 * zone.n)::integer % zone.n as first_square,
+               floor((z.ra + 360 + zone.reach) / 360 * zone.n)::integer % zone.n as last_square,
+               z.zone = floor((z.dec + 90) / v_square)::integer as is_home
+          from zone_of z
+          join zone
+            on zone.number = z.zone
+    ), reach as (
+        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.first_square as square
+          from divided d
+        union all
+        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.last_square
+          from divided d
+         where d.last_square <> d.first_square
+    ), home as (
+        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.square
+          from divided d
+         where d.is_home
     ), neighbour as (
         select distinct
                a.ordinal as ordinal, a.detector, a.variance,

@@ -1,25 +1,38 @@
-create function l1_api.found_objects()
+create function l1_api.found_objects(p_visit l1.visit, p_stamp timestamptz)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.found_objects(0)
+-- Function: l1_api.found_objects(2)
 --
---   Gives every source that founds an object the id of that object.
+--   Opens the first version of every new object: what its one source says.
 --
--- Reads:   pg_temp.source
--- Writes:  pg_temp.assignment
---
--- Algorithm:
---   The upper 27 bits of the id are the level-12 cell of the discovery, the lower 36 a running number, so that neighbours
---   on the sky are neighbours in every index, and an id alone says where to look.  The id never changes.
+-- Parameters:
+--   p_visit  - the visit
+--   p_stamp  - stamp of this transaction
+-- Reads:   pg_temp.assignment, pg_temp.stage_source
+-- Writes:  l1.dia_object, l1.dia_object_band
 begin
-    update pg_temp.assignment a
-       set dia_object_id = (q3c_ang2ipix(s.ra, s.dec) >> 36 << 36) | nextval('l1.dia_object_seq')
-      from pg_temp.source s
+    insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
+                               n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai)
+    select a.dia_object_id, p_stamp, s.ra, s.ra_err, s.dec, s.dec_err, s.ra_dec_cov, 1,
+           0, a.midpoint_mjd_tai, a.midpoint_mjd_tai
+      from pg_temp.assignment a
+      join pg_temp.stage_source s
+        on s.ordinal = a.ordinal
      where a.is_new
-       and s.ordinal = a.ordinal;
+     order by a.dia_object_id;
+
+    insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
+                                    psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
+    select a.dia_object_id, p_visit.band, p_stamp, s.psf_flux, s.psf_flux_err,
+           null, 1, s.psf_flux, s.psf_flux
+      from pg_temp.assignment a
+      join pg_temp.stage_source s
+        on s.ordinal = a.ordinal
+     where a.is_new
+     order by a.dia_object_id;
 end
 $$;
-comment on function l1_api.found_objects() is 'Gives every source that founds an object the id of that object';
+comment on function l1_api.found_objects(l1.visit, timestamptz) is 'Opens the first version of every new object';

@@ -18,12 +18,18 @@ as $$
 -- Algorithm:
 --   Under the total order (cost, separation, target, source) the first live pair is always mutually best, so every
 --   round makes progress, and neither the order of rows nor that of the rounds matters.  The rounds are the steps of
---   the recursion: a pair lives, is chosen, or is dropped because a chosen one shares its source or target.
+--   the recursion: a pair lives, is chosen, or is dropped because a chosen one shares its source or target.  Pairs
+--   without any rival, nearly all in an uncrowded field, need no rounds.
 begin
     return query
-    with recursive round (source, source_group, target, target_group, cost, separation, is_chosen) as (
-        select c.source, c.source_group, c.target, c.target_group, c.cost, c.separation, false
+    with recursive rivalry as (
+        select c.*,
+               count(*) over (partition by c.source, c.source_group) = 1
+               and count(*) over (partition by c.target, c.target_group) = 1 as is_alone
           from pg_temp.candidate c
+    ), round (source, source_group, target, target_group, cost, separation, is_chosen) as (
+        select r.source, r.source_group, r.target, r.target_group, r.cost, r.separation, r.is_alone
+          from rivalry r
         union all
         select verdict.source, verdict.source_group, verdict.target, verdict.target_group, verdict.cost,
                verdict.separation, verdict.is_best

@@ -20,11 +20,12 @@ as $$
 declare
     v_half_exposure double precision := coalesce(p_visit.exposure_time, 1728) / 2 + 1;
     v_has_ids       boolean;
-    v_trouble       jsonb := '[]';
+    v_trouble       jsonb := jsonb '[]';
     v_some          jsonb;
 begin
-    if exists (select from pg_temp.stage_source s
-                where not exists (select from pg_temp.stage_detector d where d.detector = s.detector)) then
+    if exists (select s.detector from pg_temp.stage_source s
+               except
+               select d.detector from pg_temp.stage_detector d) then
         raise exception 'visit %: staged sources of a detector that is not staged', p_visit.visit
             using errcode = 'L1B02',
                   hint = 'Stage every detector of the call in stage_detector.';
@@ -101,17 +102,31 @@ begin
     end if;
 
     -- 20 arcsec of grace, in metres on PostGIS's sphere: the great-circle edges of an outline only approximate an image.
+    -- q3c is quick to say what is inside; only for the others PostGIS is asked how far out they are.
     if v_trouble = '[]' then
+        with outline as materialized (
+            select c.detector,
+                   c.footprint,
+                   array_agg(ring.value order by ring.rank) as corners
+              from pg_temp.claim c
+             cross join lateral st_dumppoints(c.footprint::geometry) as corner
+             cross join lateral (values
+                (2 * corner.path[2], mod(st_x(corner.geom)::numeric + 360, 360)::double precision),
+                (2 * corner.path[2] + 1, st_y(corner.geom))
+             ) as ring(rank, value)
+             where c.status <> 'unchanged'
+               and corner.path[2] > 1
+             group by c.detector, c.footprint
+        )
         select jsonb_agg(jsonb_build_object(
                    'ordinal', s.ordinal, 'column', 'ra',
                    'why', format('(%s, %s) is outside the footprint of detector %s', s.ra, s.dec, s.detector))
                    order by s.ordinal)
           into v_some
           from pg_temp.stage_source s
-          join pg_temp.claim d
+          join outline d
             on d.detector = s.detector
-         where d.status <> 'unchanged'
-           and d.footprint is not null
+         where not q3c_in_poly(s.ra, s.dec, d.corners)
            and not st_dwithin(d.footprint,
                               st_setsrid(st_makepoint(case when s.ra > 180 then s.ra - 360 else s.ra end, s.dec),
                                          4326)::geography,

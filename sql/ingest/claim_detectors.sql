@@ -96,7 +96,7 @@ begin
      cross join lateral (
         select count(*)::integer as n from pg_temp.stage_source s where s.detector = d.detector
      ) as given
-     where p_mode = 'new'
+     where p_mode in ('new', 'release')
        and v.visit = p_visit.visit
        and v.withdrawn_at is null
        and v.content_sha256 <> d.content_sha256
@@ -121,7 +121,7 @@ begin
                     then 'supplemented'
                     when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
                     then 'replaced'
-                    when p_mode = 'release' and exists (
+                    when p_mode = 'release' and v.content_sha256 = d.content_sha256 and exists (
                             select
                               from l1.dia_source x
                              where x.visit = v.visit

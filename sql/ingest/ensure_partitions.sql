@@ -36,8 +36,11 @@ begin
         return false;
     end if;
 
+    -- Look again, with a query: to_regclass would go on believing its cache, which an advisory lock does not refresh.
     perform pg_advisory_xact_lock(19506, v_leaf);
-    if to_regclass(format('l1.alert_%s', v_leaf)) is not null then
+    if exists (select from pg_class c
+                where c.relnamespace = 'l1'::regnamespace
+                  and c.relname = format('alert_%s', v_leaf)) then
         return false;
     end if;
 

@@ -14,6 +14,7 @@ returns table (
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set work_mem = '64MB'
 as $$
 -- Function: l1_api.ingest(2)
 --
@@ -28,12 +29,13 @@ as $$
 --   one row per staged detector: what became of it, as the ledger has it
 -- Calls:   the steps below, in the order of the mission; reads and writes are theirs
 -- Locks:   ledger rows, then sky cells; each sorted, and nothing after them that can wait
+--
+-- work_mem holds the sorts of a peak visit of 40 000 sources; PostgreSQL's default would send them to disk.
 declare
     v_visit   l1.visit;
     v_survey  l1.survey;
     v_stamp   timestamptz;
     v_newest  timestamptz;
-    v_rows    bigint;
     v_timings jsonb;
 begin
     v_timings := l1_api.lap(null, null);
@@ -62,26 +64,26 @@ begin
         perform l1_api.lock_footprints(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'lock');
 
+        if p_mode = 'release' then
+            perform l1_api.recall_ids(v_visit);
+        end if;
         perform l1_api.take_in_sources(v_visit, v_survey);
         perform l1_api.associate(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'associate');
 
-        perform l1_api.found_objects();
         perform l1_api.list_touched(v_visit, v_survey);
-        select max(o.validity_start)
-          into v_newest
-          from pg_temp.touched t
-          join l1.dia_object o
-            on o.dia_object_id = t.dia_object_id
-         where not t.is_new;
+        select max(t.validity_start) into v_newest from pg_temp.touched t;
         v_stamp := l1_api.take_stamp(v_newest);
-        v_timings := l1_api.lap(v_timings, 'found');
+        v_timings := l1_api.lap(v_timings, 'stamp');
 
         if exists (select from pg_temp.claim c where c.former_attempt is not null) then
             perform l1_api.withdraw_attempts(v_visit, v_survey, v_stamp);
         end if;
         perform l1_api.insert_sources(v_visit, v_stamp);
         v_timings := l1_api.lap(v_timings, 'insert');
+
+        perform l1_api.found_objects(v_visit, v_stamp);
+        v_timings := l1_api.lap(v_timings, 'found');
 
         perform l1_api.measure_objects(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');

@@ -61,13 +61,18 @@ begin
         is_replaced    boolean not null
     ) on commit delete rows;
 
-    -- Source-object pairs within the radius: separation [arcsec], summed variance per axis [arcsec**2].
+    -- Source-object pairs within the radius: separation [arcsec], summed variance per axis [arcsec**2]; and what the
+    -- object's current version says that is needed later.
     create temp table pair (
         ordinal        integer not null,
         detector       smallint not null,
         dia_object_id  bigint not null,
         separation     double precision not null,
-        variance       double precision
+        variance       double precision,
+        is_placed      boolean not null default false,
+        validity_start timestamptz not null,
+        first_mjd_tai  double precision not null,
+        last_mjd_tai   double precision not null
     ) on commit delete rows;
 
     -- What mutual_best chooses from, and what it chose.
@@ -106,17 +111,17 @@ begin
         midpoint_mjd_tai double precision not null,
         dia_object_id  bigint,
         is_new         boolean not null,
-        reason         text
+        reason         text,
+        is_repeated    boolean not null default false
     ) on commit delete rows;
     create temp table touched (
         dia_object_id  bigint not null,
-        is_new         boolean not null,
+        validity_start timestamptz not null,
         first_mjd_tai  double precision not null,
         last_mjd_tai   double precision not null
     ) on commit delete rows;
     create temp table measured (
         dia_object_id  bigint not null,
-        is_new         boolean not null,
         ra             double precision,
         ra_err         real,
         dec            double precision,

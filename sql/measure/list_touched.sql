@@ -6,11 +6,11 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.list_touched(2)
 --
---   Lists the objects that this ingest changes, with the span of time in which their history window lies.
+--   Lists the objects, known before, that this ingest changes, with the span of time in which their history window lies.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
--- Reads:   pg_temp.assignment, pg_temp.claim, l1.dia_object, l1.dia_source
+-- Reads:   pg_temp.assignment, pg_temp.pair, pg_temp.claim, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.touched
 --
 -- Algorithm:
@@ -20,35 +20,37 @@ declare
     v_history_days double precision := coalesce(p_survey.history_days, 'infinity');
     v_rows         bigint;
 begin
-    insert into pg_temp.touched (dia_object_id, is_new, first_mjd_tai, last_mjd_tai)
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
     select a.dia_object_id,
-           a.is_new,
-           greatest(least(a.midpoint_mjd_tai, o.first_dia_source_mjd_tai),
-                    greatest(a.midpoint_mjd_tai, o.last_dia_source_mjd_tai) - v_history_days),
-           greatest(a.midpoint_mjd_tai, o.last_dia_source_mjd_tai)
+           p.validity_start,
+           greatest(least(a.midpoint_mjd_tai, p.first_mjd_tai),
+                    greatest(a.midpoint_mjd_tai, p.last_mjd_tai) - v_history_days),
+           greatest(a.midpoint_mjd_tai, p.last_mjd_tai)
       from pg_temp.assignment a
-      left join l1.dia_object o
-        on o.dia_object_id = a.dia_object_id
-     where a.dia_object_id is not null;
+      join pg_temp.pair p
+        on p.ordinal = a.ordinal
+       and p.dia_object_id = a.dia_object_id;
     get diagnostics v_rows = row_count;
+    perform l1_api.refresh_statistics('touched', v_rows);
 
     -- What a replacement takes a source from changes too.
-    insert into pg_temp.touched (dia_object_id, is_new, first_mjd_tai, last_mjd_tai)
-    select distinct
-           o.dia_object_id,
-           false,
-           greatest(o.first_dia_source_mjd_tai, o.last_dia_source_mjd_tai - v_history_days),
-           o.last_dia_source_mjd_tai
-      from pg_temp.claim c
-      join l1.dia_source x
-        on x.detector = c.detector
-      join l1.dia_object o
-        on o.dia_object_id = x.dia_object_id
-     where c.former_attempt is not null
-       and x.visit = p_visit.visit
-       and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
-
-    perform l1_api.refresh_statistics('touched', v_rows);
+    if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+        insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
+        select distinct
+               o.dia_object_id,
+               o.validity_start,
+               greatest(o.first_dia_source_mjd_tai, o.last_dia_source_mjd_tai - v_history_days),
+               o.last_dia_source_mjd_tai
+          from pg_temp.claim c
+          join l1.dia_source x
+            on x.detector = c.detector
+          join l1.dia_object o
+            on o.dia_object_id = x.dia_object_id
+         where c.former_attempt is not null
+           and x.visit = p_visit.visit
+           and not x.is_forced
+           and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
+    end if;
 end
 $$;
 comment on function l1_api.list_touched(l1.visit, l1.survey) is

@@ -6,7 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.measure_objects(2)
 --
---   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
+--   Recomputes the touched objects from all they have, and their statistics in the visit's band, from their live sources in the history
 --   window, which counts back from the object's latest detection.
 --
 -- Parameters:
@@ -21,20 +21,19 @@ as $$
 declare
     v_rows bigint;
 begin
-    insert into pg_temp.measured (dia_object_id, is_new, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
+    insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
                                   first_mjd_tai, last_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
                                   psf_flux_ndata, psf_flux_min, psf_flux_max)
     with member as (
         select t.dia_object_id,
-               t.is_new,
                x.is_forced,
-               x.midpoint_mjd_tai,
-               cosd(x.dec) * cosd(x.ra) as x,
-               cosd(x.dec) * sind(x.ra) as y,
-               sind(x.dec) as z,
-               x.ra_err::double precision ^ 2 as ra_variance,
-               x.dec_err::double precision ^ 2 as dec_variance,
-               x.ra_dec_cov::double precision as covariance,
+               case when not x.is_forced then x.midpoint_mjd_tai end as midpoint_mjd_tai,
+               case when not x.is_forced then cosd(x.dec) * cosd(x.ra) end as x,
+               case when not x.is_forced then cosd(x.dec) * sind(x.ra) end as y,
+               case when not x.is_forced then sind(x.dec) end as z,
+               case when not x.is_forced then x.ra_err::double precision ^ 2 end as ra_variance,
+               case when not x.is_forced then x.dec_err::double precision ^ 2 end as dec_variance,
+               case when not x.is_forced then x.ra_dec_cov::double precision end as covariance,
                case when used.flux then x.psf_flux::double precision end as flux,
                case when used.flux then 1 / x.psf_flux_err::double precision ^ 2 end as weight
           from pg_temp.touched t
@@ -50,17 +49,15 @@ begin
          ) as used
     )
     select m.dia_object_id,
-           m.is_new,
-           l1_api.mean_ra(avg(m.x) filter (where not m.is_forced), avg(m.y) filter (where not m.is_forced)),
-           sqrt(avg(m.ra_variance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced)),
-           l1_api.mean_dec(avg(m.x) filter (where not m.is_forced), avg(m.y) filter (where not m.is_forced),
-                           avg(m.z) filter (where not m.is_forced)),
-           sqrt(avg(m.dec_variance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced)),
-           avg(m.covariance) filter (where not m.is_forced) / count(*) filter (where not m.is_forced),
-           count(*) filter (where not m.is_forced),
-           count(*) filter (where m.is_forced),
-           min(m.midpoint_mjd_tai) filter (where not m.is_forced),
-           max(m.midpoint_mjd_tai) filter (where not m.is_forced),
+           l1_api.mean_ra(avg(m.x), avg(m.y)),
+           sqrt(avg(m.ra_variance) / count(m.x)),
+           l1_api.mean_dec(avg(m.x), avg(m.y), avg(m.z)),
+           sqrt(avg(m.dec_variance) / count(m.x)),
+           avg(m.covariance) / count(m.x),
+           count(m.x),
+           count(*) - count(m.x),
+           min(m.midpoint_mjd_tai),
+           max(m.midpoint_mjd_tai),
            sum(m.flux * m.weight) / sum(m.weight),
            1 / sqrt(sum(m.weight)),
            stddev_samp(m.flux),
@@ -68,7 +65,7 @@ begin
            min(m.flux),
            max(m.flux)
       from member m
-     group by m.dia_object_id, m.is_new;
+     group by m.dia_object_id;
     get diagnostics v_rows = row_count;
 
     perform l1_api.refresh_statistics('measured', v_rows);

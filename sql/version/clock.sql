@@ -3,6 +3,7 @@ returns timestamptz
 language sql
 volatile
 parallel safe
+set search_path = pg_catalog
 as $$
     -- Function: l1_api.clock(0)
     --

@@ -6,14 +6,16 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.open_versions(2)
 --
---   Closes the current version of every touched object and opens the next; opens the first of the new ones; retires those
---   that have no detection left.  The history triggers keep what is closed.
+--   Closes the current version of every touched object and opens the next; retires those that have no detection left.
+--   The history triggers keep what is closed.
 --
 -- Parameters:
 --   p_visit  - the visit, whose band's statistics change
 --   p_stamp  - stamp of this transaction: end of the old versions and start of the new
 -- Reads:   pg_temp.touched, pg_temp.measured
 -- Writes:  l1.dia_object, l1.dia_object_band (histories by trigger)
+declare
+    v_updated bigint;
 begin
     update l1.dia_object o
        set validity_start = p_stamp,
@@ -27,17 +29,8 @@ begin
            first_dia_source_mjd_tai = m.first_mjd_tai,
            last_dia_source_mjd_tai = m.last_mjd_tai
       from pg_temp.measured m
-     where not m.is_new
-       and m.n_dia_sources > 0
+     where m.n_dia_sources > 0
        and o.dia_object_id = m.dia_object_id;
-
-    insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
-                               n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai)
-    select m.dia_object_id, p_stamp, m.ra, m.ra_err, m.dec, m.dec_err, m.ra_dec_cov, m.n_dia_sources,
-           m.n_forced, m.first_mjd_tai, m.last_mjd_tai
-      from pg_temp.measured m
-     where m.is_new
-     order by m.dia_object_id;
 
     update l1.dia_object_band b
        set validity_start = p_stamp,
@@ -48,25 +41,31 @@ begin
            psf_flux_min = m.psf_flux_min,
            psf_flux_max = m.psf_flux_max
       from pg_temp.measured m
-     where not m.is_new
-       and m.n_dia_sources > 0
+     where m.n_dia_sources > 0
        and m.psf_flux_ndata > 0
        and b.dia_object_id = m.dia_object_id
        and b.band = p_visit.band;
 
-    insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
-                                    psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
-    select m.dia_object_id, p_visit.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
-           m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max
-      from pg_temp.measured m
-     where m.n_dia_sources > 0
-       and m.psf_flux_ndata > 0
-       and (m.is_new
-            or not exists (select
+    get diagnostics v_updated = row_count;
+
+    -- Known objects that are new in this band.
+    if v_updated < (select count(*)
+                      from pg_temp.measured m
+                     where m.n_dia_sources > 0
+                       and m.psf_flux_ndata > 0) then
+        insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
+                                        psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
+        select m.dia_object_id, p_visit.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
+               m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max
+          from pg_temp.measured m
+         where m.n_dia_sources > 0
+           and m.psf_flux_ndata > 0
+           and not exists (select
                              from l1.dia_object_band b
                             where b.dia_object_id = m.dia_object_id
-                              and b.band = p_visit.band))
-     order by m.dia_object_id;
+                              and b.band = p_visit.band)
+         order by m.dia_object_id;
+    end if;
 
     -- What a replacement left behind: bands without epochs, and objects without detections.
     if exists (select from pg_temp.claim c where c.former_attempt is not null) then

@@ -57,7 +57,6 @@ def own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 
 def test_alembics_own_command_moves_up_and_down(database: str) -> None:
-    """Would be red without the hook in env.py: bare Alembic knows no code."""
     before = schema_dump(database)
     assert "0001 (head)" in alembic(database, "current")
     assert "No new upgrade operations detected" in alembic(database, "check")
@@ -67,21 +66,20 @@ def test_alembics_own_command_moves_up_and_down(database: str) -> None:
     assert query(database, "select to_regnamespace('l1_api'), to_regclass('l1.dia_object')") == [(None, None)]
     alembic(database, "upgrade", "head")
     assert not differences(before, schema_dump(database))
-    assert "No new upgrade operations detected" in alembic(database, "check")
 
 
 def test_check_finds_no_difference_between_models_and_tables(database: str) -> None:
     with l1db_database.connect(database) as connection:
         connection.execute("select l1_api.ensure_partitions(61000.5)")
+    assert query(database, "select count(*) from pg_inherits where inhparent = 'l1.dia_source'::regclass") == [(1,)]
     command.check(l1db_database.alembic_config(database))
-    assert query(database, "select to_regclass('l1.dia_source_60976') is null") is not None
 
 
 @pytest.mark.parametrize(
     "drift",
     [
         "alter table l1.dia_object add surplus integer",
-        "alter table l1.dia_object alter ra_err type double precision",
+        "alter table l1.dia_object_band alter psf_flux_sigma type double precision",
         "drop index l1.visit_detector_footprint_idx",
         "drop index l1.dia_object_q3c_idx",
         "comment on column l1.dia_object.ra is 'another'",
@@ -89,6 +87,7 @@ def test_check_finds_no_difference_between_models_and_tables(database: str) -> N
     ],
 )
 def test_check_sees_drift(database: str, drift: str) -> None:
+    """Guards the test above: a check that looks at no schema finds no difference either."""
     with psycopg.connect(database) as connection:
         connection.execute(drift)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="New upgrade operations detected"):

@@ -1,0 +1,107 @@
+"""The command line: ``l1db --help`` says all.
+
+Each command is a thin wrapper around what Python users call; modules that take long to load are imported when their
+command runs.  Errors become one line here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
+
+import psycopg
+import typer
+
+from l1db.cli import alerts, intake, management, measurements, state, survey
+from l1db.connection import one_line
+from l1db.errors import L1dbError
+
+app = typer.Typer(
+    name="l1db",
+    help="A Level 1 Database and alert system for difference imaging, in PostgreSQL.\n\n"
+    "The database is that of L1DB_DSN, a libpq connection string; without it, what `make setup` wrote to .l1db/dsn.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_SET_UP, _DATA, _ALERTS, _TRY = "Setting up", "Data in", "Alerts out", "Trying out"
+app.command(rich_help_panel=_SET_UP)(management.init)
+app.command(rich_help_panel=_SET_UP)(management.upgrade)
+app.command(rich_help_panel=_SET_UP)(management.check)
+app.command(rich_help_panel=_SET_UP)(management.dsn)
+app.command(
+    rich_help_panel=_SET_UP,
+    context_settings={
+        "ignore_unknown_options": True,
+        "help_option_names": ["--help"],
+        "allow_interspersed_args": False,
+    },
+)(management.psql)
+app.add_typer(survey.app, name="survey", rich_help_panel=_SET_UP)
+app.command(rich_help_panel=_DATA)(intake.ingest)
+app.command(rich_help_panel=_DATA)(intake.replay)
+app.command(rich_help_panel=_DATA)(state.status)
+app.command(rich_help_panel=_ALERTS)(alerts.listen)
+app.command(rich_help_panel=_TRY)(measurements.demo)
+app.add_typer(measurements.bench, name="bench", rich_help_panel=_TRY)
+
+# typer brings its own click, or uses the one installed, by version; these are the classes of whichever it is.
+_UsageError = typer.BadParameter.__bases__[0]
+_NO_ARGUMENTS = "NoArgsIsHelpError"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"l1db {version('l1db')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of all commands; `main` looks for --debug itself, to have it even if the command line is wrong."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0, 1 after an error, 130 if interrupted."""
+    try:
+        code = app(prog_name="l1db", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:
+        if "--debug" in sys.argv[1:] or (line := _in_one_line(error)) is None:
+            raise
+        if line:
+            print(f"l1db: {' '.join(line.split())}", file=sys.stderr)
+        code = 0 if not line else 1
+    if code == 130:
+        print("l1db: interrupted", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """What to tell the user; nothing if it was told already, None for what is no user's error but a defect."""
+    if isinstance(error, L1dbError):
+        return str(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"{one_line(error)}: have your login made a member of a role that may (l1_read, l1_ingest, ... l1_admin)"
+    if isinstance(error, psycopg.Error):
+        ours = (error.sqlstate or "").startswith("L1")
+        return one_line(error) if ours else f"the database says: {one_line(error)}"
+    if isinstance(error, _UsageError):
+        usage: Any = error
+        if type(error).__name__ == _NO_ARGUMENTS:
+            print(usage.format_message())
+            return ""
+        command = usage.ctx.command_path if usage.ctx is not None else "l1db"
+        return f"{usage.format_message().rstrip('.')} (see: {command} --help)"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return None

@@ -1,0 +1,98 @@
+"""``l1db ingest`` and ``l1db replay``: files in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from l1db import settings
+from l1db.cli import terminal
+from l1db.client import Client, Mode
+from l1db.errors import SettingsError
+
+if TYPE_CHECKING:
+    from l1db.ingest import RunResult
+
+
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(help="Tables with a row per DiaSource: Parquet, FITS, ECSV, CSV.")],
+    visits: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Table with a row per visit and detector.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Connections at work at once, each on a detector.")] = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="File unusable rows into INPUT.rejects.ecsv and store the rest.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Withdraw what is stored of these detectors.")] = False,
+    supplement: Annotated[bool, typer.Option("--supplement", help="Add to what is stored; skip known ids.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Redo detectors that the breaker stopped.")] = False,
+) -> None:
+    """Take tables of DiaSources in: associated, versioned and announced.
+
+    A visit is one transaction; with several workers a detector is.  The same data again change nothing.
+    """
+    from l1db.ingest import ingest_files
+
+    chosen: list[Mode] = []
+    if replace:
+        chosen.append("replace")
+    if supplement:
+        chosen.append("supplement")
+    if release:
+        chosen.append("release")
+    if len(chosen) > 1:
+        raise SettingsError(f"--{chosen[0]} and --{chosen[1]} exclude each other: keep one")
+    dsn = settings.dsn()
+    Client(dsn).close()  # rather now than after all files were read
+    with terminal.progress() as report:
+        result = ingest_files(
+            lambda: Client(dsn),
+            sources,
+            visits=visits,
+            mode=chosen[0] if chosen else "new",
+            workers=workers,
+            strict=strict,
+            skip_bad=skip_bad,
+            progress=report,
+        )
+    _tell(result)
+
+
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Alert packets of ZTF or Rubin (Avro), or directories of them.")],
+    schema: Annotated[
+        Path | None, typer.Option(help="Alert schema, or a directory of them, for Rubin's packets off the wire.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Connections at work at once, each on a detector.")] = 1,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files and sources that are no use.")] = False,
+) -> None:
+    """Take alert packets in: every DiaSource once, previous ones too.  The same packets again change nothing."""
+    from l1db.replay import replay_files
+
+    dsn = settings.dsn()
+    Client(dsn).close()
+    with terminal.progress() as report:
+        result = replay_files(
+            lambda: Client(dsn), files, schema=schema, workers=workers, skip_bad=skip_bad, progress=report
+        )
+    _tell(result)
+
+
+def _tell(result: RunResult) -> None:
+    for warning in result.warnings:
+        terminal.remark(warning)
+    statuses = ", ".join(f"{n} {status}" for status, n in sorted(result.by_status().items()))
+    print(
+        f"{_n(result.n_visits, 'visit')}, {_n(result.n_detectors, 'detector')} ({statuses or 'nothing to do'}): "
+        f"{_n(result.n_sources, 'source')}, {_n(result.n_new_objects, 'new object')}, {_n(result.n_alerts, 'alert')}"
+    )
+    if result.n_rejected:
+        where = f" to {', '.join(map(str, result.rejects))}" if result.rejects else ""
+        print(f"{_n(result.n_rejected, 'unusable row')} set aside{where}")
+
+
+def _n(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,82 @@
+"""``l1db init``, ``upgrade``, ``check``, ``dsn``, ``psql``."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from l1db import settings
+from l1db.cli import terminal
+from l1db.errors import SettingsError
+
+
+class Profile(StrEnum):
+    """The sets of rules that a survey may start from."""
+
+    seed = "seed"
+    rubin = "rubin"
+    ztf = "ztf"
+
+
+def init(
+    profile: Annotated[Profile | None, typer.Option(help="Set of rules to start from; seed by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the survey; by default the profile's.")] = None,
+) -> None:
+    """Make the database: extensions, roles, tables, code, and the survey's rules.
+
+    What is there already is left as it is.  Needs a superuser's login once, for roles and extensions.
+    """
+    from l1db import database
+
+    dsn = settings.dsn()
+    with terminal.waiting("making the database"):
+        database.init(dsn, profile and profile.value, {} if name is None else {"name": name})
+    print(f"database {_name(dsn)} is ready; next: l1db ingest, l1db listen, l1db psql")
+
+
+def upgrade() -> None:
+    """Bring tables and code to this version of l1db, all or nothing."""
+    from l1db import code, database
+
+    dsn = settings.dsn()
+    with terminal.waiting("upgrading"):
+        database.upgrade(dsn)
+    print(f"database {_name(dsn)} carries {code.stamp()[:30]}...")
+
+
+def check() -> None:
+    """Look the database over; exit code 1 if something required is missing."""
+    from l1db import database
+
+    healthy = True
+    for fine, found in database.check(settings.dsn()):
+        print(f"{'ok  ' if fine else 'FAIL'}  {found}")
+        healthy &= fine
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def dsn() -> None:
+    """Print the connection string: psql "$(l1db dsn)"."""
+    found = settings.dsn()
+    settings.parameters(found)
+    print(found)
+
+
+def psql(
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Handed on to psql.")] = None,
+) -> None:
+    """Open psql on the database; ARGS are psql's: l1db psql -c 'table night_summary'."""
+    found = settings.dsn()
+    settings.parameters(found)
+    try:
+        os.execvp("psql", ["psql", "--dbname", found, *(arguments or [])])
+    except FileNotFoundError:
+        raise SettingsError("there is no psql: install PostgreSQL's client programs") from None
+
+
+def _name(dsn: str) -> str:
+    return str(settings.parameters(dsn).get("dbname", "(libpq's default)"))

@@ -1,0 +1,127 @@
+"""``l1db status``: what the database holds, and whether anything waits for somebody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from l1db.cli import terminal
+from l1db.connection import connect
+
+_SURVEY = "select s.name, s.profile, s.survey_version from l1_api.current_survey() s"
+
+_LEDGER = """
+    select (select count(*) from l1.visit),
+           (select max(day_obs) from l1.visit),
+           count(*),
+           count(*) filter (where d.n_sources = 0),
+           coalesce(sum(d.n_sources), 0),
+           coalesce(sum(d.n_without_object), 0),
+           coalesce(sum(d.n_alerts), 0),
+           max(d.time_processed)
+      from l1.visit_detector d
+     where d.withdrawn_at is null
+"""
+
+# Exact while that is quick; beyond a million as the planner knows it.
+_OBJECTS = """
+    select case when c.reltuples < 1e6 then (select count(*) from l1.dia_object) else c.reltuples::bigint end,
+           c.reltuples >= 1e6
+      from pg_class c
+     where c.oid = 'l1.dia_object'::regclass
+"""
+
+# The breaker leaves a detector without new objects and with more sources without object than the rule allows.
+_STOPPED = """
+    select d.visit, d.detector, d.n_sources
+      from l1.visit_detector d
+      join l1.survey s on s.survey_version = d.survey_version
+      join l1.visit v on v.visit = d.visit
+     where d.withdrawn_at is null
+       and d.n_new_objects = 0
+       and d.n_without_object > s.max_new_objects
+       and exists (select
+                     from l1.dia_source x
+                    where x.visit = d.visit
+                      and x.detector = d.detector
+                      and x.no_object_reason = 'breaker'
+                      and x.midpoint_mjd_tai between v.midpoint_mjd_tai - 1 and v.midpoint_mjd_tai + 1)
+     order by d.visit, d.detector
+"""
+
+_CONSUMERS = """
+    select c.consumer, c.waiting_alerts, c.open_alerts, c.open_batches, least(c.oldest_waiting, c.oldest_open)
+      from l1_api.consumer_status c
+     order by c.consumer
+"""
+
+_SIZES = """
+    select c.relname, sum(pg_total_relation_size(t.relid))::bigint
+      from pg_class c
+     cross join pg_partition_tree(c.oid) t
+     where c.relnamespace = 'l1'::regnamespace and c.relkind = 'p'
+     group by c.relname
+    union all
+    select c.relname, pg_total_relation_size(c.oid)
+      from pg_class c
+     where c.relnamespace = 'l1'::regnamespace and c.relkind = 'r' and not c.relispartition
+     order by 2 desc
+     limit 5
+"""
+
+
+def status() -> None:
+    """What is stored, how far the consumers of alerts are, and what waits for somebody."""
+    with connect(application_name="l1db status") as connection:
+        name, profile, number = _row(connection, _SURVEY)
+        visits, night, detectors, empty, sources, orphans, alerts, last = _row(connection, _LEDGER)
+        objects, estimated = _row(connection, _OBJECTS)
+        (queue,) = _row(connection, "select pg_notification_queue_usage()")
+        (size,) = _row(connection, "select pg_database_size(current_database())")
+        stopped = connection.execute(_STOPPED).fetchall()
+        consumers = connection.execute(_CONSUMERS).fetchall()
+        sizes = connection.execute(_SIZES).fetchall()
+        database = connection.info.dbname
+
+    lines = [
+        ("database", f"{database}, {_bytes(size)}"),
+        ("", ", ".join(f"{table} {_bytes(n)}" for table, n in sizes)),
+        ("survey", f"{name}, profile {profile}, version {number}"),
+        ("visits", f"{visits}" + (f", the last night {night}" if night else "")),
+        ("detectors", f"{detectors}, {empty} of them empty" + (f"; last stored {last:%Y-%m-%d %H:%M:%S %Z}" if last
+                                                               else "")),
+        ("sources", f"{sources}, {orphans} of them without object"),
+        ("objects", f"{'about ' if estimated else ''}{objects}"),
+        ("alerts", f"{alerts}"),
+        ("doorbell", f"notification queue {100 * queue:.1f} % full"
+                     + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
+        ("breaker", f"stopped {len(stopped)} detectors: look at them, then `l1db ingest --release`" if stopped
+                    else "stopped no detector"),
+    ]  # fmt: skip
+    console = terminal.output()
+    for label, text in lines:
+        console.print(f"{label:<10} {text}", soft_wrap=True)
+    if stopped:
+        console.print(terminal.table(("visit", "detector", "sources"), stopped[:20], "stopped by the breaker"))
+    if consumers:
+        rows = [(c, waiting, open_, batches, f"{oldest:%Y-%m-%d %H:%M:%S}" if oldest else "")
+                for c, waiting, open_, batches, oldest in consumers]  # fmt: skip
+        console.print(terminal.table(("consumer", "waiting", "handed out", "in batches", "oldest"), rows))
+    else:
+        console.print("consumers  none; add one with `l1db listen NAME --start now`", soft_wrap=True)
+
+
+def _row(connection: psycopg.Connection[Any], query: str) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,90 @@
+"""One connection, calls of all sizes: plans made for one source must not serve 40 000, nor those of 40 000 one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from l1db import Client, DetectorData, Visit
+
+SIDE = 200  # sources are put on a grid with this many columns
+
+
+def visit(number: int, n: int, first: int = 0) -> tuple[Visit, list[DetectorData]]:
+    """``n`` sources 36 arcsec from each other, from the ``first`` place of the grid on."""
+    row, column = np.divmod(np.arange(first, first + n), SIDE)
+    columns = {
+        "ra": 100 + column / 100,
+        "dec": row / 100,
+        "ra_err": np.full(n, 0.1 / 3600),
+        "dec_err": np.full(n, 0.1 / 3600),
+        "psf_flux": np.full(n, 1000.0),
+        "psf_flux_err": np.full(n, 50.0),
+    }
+    return Visit(number, "r", 61_000 + number * 1e-3), [DetectorData(0, columns)]
+
+
+def seconds(client: Client, number: int, n: int) -> float:
+    start = time.perf_counter()
+    client.ingest(*visit(number, n))
+    return time.perf_counter() - start
+
+
+def test_one_source_then_40_000_then_one(client: Client) -> None:
+    """What it guards against is a factor of a thousand: the bounds are wide.
+
+    Seen to fail with refresh_statistics that analyses nothing: the 40 000 then take minutes (a statement timeout ends
+    the test).
+    """
+    client._connection.execute("set statement_timeout = '60s'")
+    seconds(client, 1, 1)
+    alone = min(seconds(client, number, 1) for number in range(2, 8))
+    founding = seconds(client, 10, 40_000)
+    again = seconds(client, 11, 40_000)
+    assert max(founding, again) < 60
+    after = min(seconds(client, number, 1) for number in range(12, 18))
+    assert after < 20 * alone
+    assert max(founding, again) / 40_000 < alone, "per source a large call costs no more than a small one"
+
+
+# Statements inside the functions are seen by auto_explain, one notice each.
+EXPLAIN = (
+    "-c client_min_messages=log -c auto_explain.log_min_duration=0 -c auto_explain.log_nested_statements=on"
+    " -c auto_explain.log_format=text -c session_preload_libraries=auto_explain"
+)
+
+
+def n_statements(database: str, calls: list[tuple[Visit, list[DetectorData]]]) -> list[int]:
+    """SQL statements run inside each call of ingest, by one connection."""
+    seen: list[str] = []
+    numbers = []
+    with Client(make_conninfo(database, options=EXPLAIN)) as client:
+        client._connection.add_notice_handler(lambda notice: seen.append(notice.message_primary or ""))
+        for call in calls:
+            seen.clear()
+            client.ingest(*call)
+            plans = [text for text in seen if text.startswith("duration:") and "l1_api.clock" not in text]
+            begin = next(i for i, text in enumerate(plans) if "l1.visit v" in text)
+            numbers.append(len(plans[begin:]))
+    return numbers
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["all new", "all known"])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_sources(known: bool, database: str) -> None:
+    """Seen to fail with a loop over the sources in found_objects: 1 000 statements more.
+
+    The first call warms the caches; only the calls of 10 and of 1 000 are compared.  Refreshed statistics are no
+    statements of the call: ANALYZE has no plan.
+    """
+    if known:
+        with Client(database) as client:
+            client.ingest(*visit(1, 1_000))
+    place = (lambda k: 0) if known else (lambda k: 2_000 * k)
+    calls = [visit(k + 2, n, place(k)) for k, n in enumerate([10, 10, 1_000, 1_000, 10])]
+    numbers = n_statements(database, calls)
+    assert numbers[1] > 20, "statements inside functions are not counted"
+    assert max(numbers[1:]) == min(numbers[1:]), numbers
