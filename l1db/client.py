@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
 from typing import Any, Literal, Self
@@ -72,6 +73,10 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def cancel(self) -> None:
+        """End the call that another thread has under way; it raises `DatabaseError` there, and stores nothing."""
+        self._connection.cancel_safe(timeout=5)
 
     @cached_property
     def survey(self) -> SimpleNamespace:
@@ -192,10 +197,11 @@ class Client:
 
 def day_obs(midpoint_mjd_tai: float, night_offset_hours: float) -> date:
     """The night of an exposure: the date of UTC less the survey's offset."""
-    from astropy.time import Time, TimeDelta
+    from astropy.time import Time
 
-    utc = Time(midpoint_mjd_tai, format="mjd", scale="tai").utc - TimeDelta(night_offset_hours * 3600, format="sec")
-    return utc.to_datetime().date()  # type: ignore[no-any-return]
+    # Calendar days are subtracted, not seconds: the moment half a day before may lie inside a leap second.
+    utc = float(Time(midpoint_mjd_tai, format="mjd", scale="tai").utc.mjd)
+    return date(1858, 11, 17) + timedelta(days=math.floor(utc - night_offset_hours / 24))
 
 
 class _Stopwatch:
@@ -301,16 +307,21 @@ def _wire_column(where: str, name: str, raw: NDArray[Any], row_numbers: NDArray[
     values = np.ma.getdata(raw)
     present = ~np.ma.getmaskarray(raw) if isinstance(raw, np.ma.MaskedArray) else np.ones(len(raw), dtype=bool)
     if values.dtype.kind == "O":
-        present &= np.array([value is not None for value in values], dtype=bool)
+        # What does not equal itself is NaN, which pandas puts into the holes of any column.
+        present &= np.array([value is not None and value == value for value in values], dtype=bool)
         if dtype.kind != "O":
+            values = np.where(present, values, 0)
+    elif values.dtype.kind == "f":
+        present &= ~np.isnan(values)
+        if dtype.kind != "f":
             values = np.where(present, values, 0)
     try:
         if dtype.kind == "O":
-            return WireColumn(name, values.astype(object), present)
-        if values.dtype.kind == "f":
-            present &= ~np.isnan(values)
-            if dtype.kind != "f":
-                values = np.where(present, values, 0)
+            texts = values.astype(object)
+            wrong = np.array([i for i in np.flatnonzero(present) if not isinstance(texts[i], str)], dtype=np.intp)
+            if wrong.size:
+                raise _unusable(where, name, wrong, row_numbers, values, "is not a text")
+            return WireColumn(name, texts, present)
         with np.errstate(over="ignore", invalid="ignore"):
             converted = values.astype(dtype)
         if dtype.kind in "iu" and (wrong := np.flatnonzero(present & (converted != values))).size:

@@ -20,7 +20,7 @@ from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
 from l1db.columns import PER_DETECTOR
-from l1db.errors import BadRow, InputError
+from l1db.errors import BadRow, InputError, RefusedError
 from l1db.table_formats import read_raw
 from l1db.tables import (
     PER_VISIT,
@@ -44,6 +44,10 @@ class Ingester(Protocol):
 
     def ingest(self, visit: Visit, detectors: Sequence[DetectorData], *, mode: Mode = "new") -> IngestResult:
         """Store one or more detectors of a visit in one transaction."""
+        ...
+
+    def cancel(self) -> None:
+        """End the call that another thread has under way."""
         ...
 
 
@@ -122,6 +126,7 @@ def ingest_files(
     workers: int = 1,
     strict: bool = False,
     skip_bad: bool = False,
+    bands: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Ingest tables of DiaSources.
@@ -143,6 +148,8 @@ def ingest_files(
         Refuse unknown columns.
     skip_bad
         Set unusable rows aside, into ``<input>.rejects.ecsv`` beside each input, and store the rest.
+    bands
+        The survey's; rows in others are unusable.  Without it the database refuses the whole visit.
     progress
         Called as ``progress(stage, done, total)``.
 
@@ -158,7 +165,9 @@ def ingest_files(
         raise InputError("no input: name at least one table of sources")
     inputs = Inputs(sources, strict=strict, progress=progress)
     visit_table = read_visits(visits) if visits is not None else None
-    bad_rows = [*inputs.bad_rows, *inputs.ungroupable(visit_table)]
+    if visit_table is not None:
+        _refuse_listed(visit_table, bands)
+    bad_rows = [*inputs.bad_rows, *inputs.ungroupable(visit_table, bands)]
     if bad_rows and not skip_bad:
         raise InputError(inputs.explain(bad_rows), bad_rows)
     rejected: list[BadRow] = []
@@ -173,6 +182,7 @@ def ingest_files(
             mode=mode,
             workers=workers,
             explain=inputs.explain,
+            origin=inputs.origin,
             reject=rejected.extend if skip_bad else None,
             progress=progress,
         )
@@ -189,6 +199,7 @@ def ingest_visits(
     mode: Mode,
     workers: int = 1,
     explain: Callable[[Sequence[BadRow]], str],
+    origin: Callable[[int], str] | None = None,
     reject: Callable[[Sequence[BadRow]], None] | None = None,
     progress: Progress | None = None,
 ) -> tuple[IngestResult, ...]:
@@ -208,6 +219,8 @@ def ingest_visits(
         With one, a visit is one call; with more, each detector is one.
     explain
         Says in one line where unusable rows are and what is wrong with the first.
+    origin
+        Says where a row, by its number, comes from; for what the database says of a whole visit.
     reject
         Takes the rows that the database finds unusable, and the call is made again without them; None: they end the
         run.
@@ -217,30 +230,44 @@ def ingest_visits(
     results: list[IngestResult] = []
     done = 0
     with ExitStack() as stack:
-        clients: queue.SimpleQueue[Ingester] = queue.SimpleQueue()
-        for _ in range(max(1, workers)):
-            clients.put(stack.enter_context(client_factory()))
+        clients = [stack.enter_context(client_factory()) for _ in range(max(1, workers))]
+
+        def count(result: IngestResult, detectors: Sequence[DetectorData]) -> None:
+            nonlocal done
+            results.append(result)
+            done += len(detectors)
+            if progress is not None:
+                progress("ingest", done, n_detectors)
+
+        if workers <= 1:
+            for data in visits:
+                count(_ingest(clients[0], data.visit, data.detectors, mode, explain, origin, reject), data.detectors)
+            return tuple(results)
+
+        idle: queue.SimpleQueue[Ingester] = queue.SimpleQueue()
+        for client in clients:
+            idle.put(client)
 
         def store(visit: Visit, detectors: Sequence[DetectorData]) -> IngestResult:
-            client = clients.get()
+            client = idle.get()
             try:
-                return _ingest(client, visit, detectors, mode, explain, reject)
+                return _ingest(client, visit, detectors, mode, explain, origin, reject)
             finally:
-                clients.put(client)
+                idle.put(client)
 
-        pool = stack.enter_context(ThreadPoolExecutor(max(1, workers), thread_name_prefix="ingest"))
+        pool = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="ingest"))
         for data in visits:
-            calls = [data.detectors] if workers <= 1 else [(detector,) for detector in data.detectors]
+            calls = [(detector,) for detector in data.detectors]
             pending = [pool.submit(store, data.visit, call) for call in calls]
             try:
                 for future, call in zip(pending, calls, strict=True):
-                    results.append(future.result())
-                    done += len(call)
-                    if progress is not None:
-                        progress("ingest", done, n_detectors)
-            except BaseException:
+                    count(future.result(), call)
+            except BaseException as error:
                 for future in pending:
                     future.cancel()
+                if not isinstance(error, Exception):  # interrupted: what is under way shall not go on
+                    for client in clients:
+                        client.cancel()
                 raise
     return tuple(results)
 
@@ -251,12 +278,18 @@ def _ingest(
     detectors: Sequence[DetectorData],
     mode: Mode,
     explain: Callable[[Sequence[BadRow]], str],
+    origin: Callable[[int], str] | None,
     reject: Callable[[Sequence[BadRow]], None] | None,
 ) -> IngestResult:
     """One call, made again without the rows that the database cannot use, if these may be set aside."""
     while True:
         try:
             return client.ingest(visit, detectors, mode=mode)
+        except RefusedError as error:
+            rows = [int(d.row_numbers.min()) for d in detectors if d.row_numbers is not None and len(d.row_numbers)]
+            if origin is None or not rows:
+                raise
+            raise RefusedError(f"{origin(min(rows))}: {error}") from error
         except InputError as error:
             if not error.rows:
                 raise
@@ -285,6 +318,8 @@ def _without(detector: DetectorData, rows: NDArray[np.int64]) -> DetectorData:
 
 # Rows of sources that stay in memory between the check of all files and the ingest of each visit.
 ROWS_IN_MEMORY = 1_000_000
+# A time above this is a Julian date: as an MJD it would lie in the year 8429.
+_LEAST_JD = 2_400_000
 # What every file's rows are grouped by; these columns always stay.
 _KEYS = ("visit", "detector", "band", "midpoint_mjd_tai", "exposure_time")
 
@@ -326,8 +361,8 @@ class Inputs:
         self._keys = _joined(keys, [len(k["visit"]) for k in keys])
         self._usable = np.ones(first[-1], dtype=bool)
 
-    def ungroupable(self, visits: VisitTable | None) -> list[BadRow]:
-        """Rows whose visit, detector, band or midpoint is missing, or contradicts that of the others."""
+    def ungroupable(self, visits: VisitTable | None, bands: Sequence[str] | None = None) -> list[BadRow]:
+        """Rows whose visit, detector, band or midpoint is missing or none, or contradicts that of the others."""
         faults: list[tuple[NDArray[np.bool_], str, Callable[[int], str]]] = []
         sound = np.ones(len(self._usable), dtype=bool)
         sound[[bad.row - 1 for bad in self.bad_rows]] = False
@@ -335,6 +370,13 @@ class Inputs:
             null = is_null(self._keys[name]) & sound
             faults.append((null, name, lambda i: "is missing"))
             sound &= ~null
+        julian = sound & (self._keys["midpoint_mjd_tai"] > _LEAST_JD)
+        faults.append((julian, "midpoint_mjd_tai", lambda i: _is_jd(self._keys["midpoint_mjd_tai"][i])))
+        sound &= ~julian
+        if bands is not None:
+            unknown = sound & ~np.isin(self._keys["band"].astype(str), bands)
+            faults.append((unknown, "band", lambda i: _is_no_band(self._keys["band"][i], bands)))
+            sound &= ~unknown
         visit, detector = (np.ma.getdata(self._keys[name]).astype(np.int64) for name in ("visit", "detector"))
         band = self._keys["band"]
         if visits is None:
@@ -369,6 +411,11 @@ class Inputs:
         i = self._file(first.row - 1)
         spelt = [replace(bad, column=self._spelt(bad.row - 1, bad.column)) for bad in bad_rows]
         return first_of(self.paths[i], [replace(bad, row=bad.row - int(self._first[i])) for bad in spelt])
+
+    def origin(self, row: int) -> str:
+        """File and row within it."""
+        i = self._file(row - 1)
+        return f"{self.paths[i]}: row {row - int(self._first[i])}"
 
     def n_detectors(self, visits: VisitTable | None) -> int:
         """Detectors that `visits` will yield."""
@@ -487,6 +534,28 @@ class Inputs:
             return parts[0] if parts else {}
         back = np.argsort(np.concatenate(positions))
         return {name: values[back] for name, values in _joined(parts, sizes).items()}
+
+
+def _is_jd(midpoint: float) -> str:
+    return f"{midpoint:.10g} is a JD, not an MJD: subtract 2400000.5"
+
+
+def _is_no_band(band: str, bands: Sequence[str]) -> str:
+    return f"{band} is not one of the survey's bands {', '.join(bands)}; correct it, or add it with `l1db survey set`"
+
+
+def _refuse_listed(visits: VisitTable, bands: Sequence[str] | None) -> None:
+    """Refuse a table of visits with a midpoint or a band that is none."""
+    bad_rows = []
+    for i, (midpoint, band) in enumerate(
+        zip(visits.columns["midpoint_mjd_tai"].tolist(), visits.columns["band"].tolist(), strict=True)
+    ):
+        if midpoint > _LEAST_JD:
+            bad_rows.append(BadRow(i + 1, visits.spelling["midpoint_mjd_tai"], _is_jd(midpoint)))
+        if bands is not None and band not in bands:
+            bad_rows.append(BadRow(i + 1, visits.spelling["band"], _is_no_band(band, bands)))
+    if bad_rows:
+        raise InputError(first_of(visits.path, bad_rows), bad_rows)
 
 
 def _joined(parts: Sequence[Mapping[str, NDArray[Any]]], sizes: Sequence[int]) -> dict[str, NDArray[Any]]:

@@ -410,7 +410,8 @@ def _all_null(n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _kind(kind: str) -> str:
-    names = {"i": "integers", "u": "integers", "f": "floating point numbers", "b": "booleans", "U": "text", "S": "text"}
+    names = {"i": "integers", "u": "integers", "f": "floating point numbers", "b": "booleans", "O": "text or the like",
+             "U": "text", "S": "text"}  # fmt: skip
     return names.get(kind, "something else")
 
 

@@ -54,3 +54,6 @@ class Recorder:
             DetectorResult(d.detector, 1, "stored", len(d), 0, len(d), 0, len(d), datetime.now(UTC)) for d in detectors
         )
         return IngestResult(visit.visit, results, {})
+
+    def cancel(self) -> None:
+        return None

@@ -101,7 +101,7 @@ class Field:
 
 
 def field(centre: tuple[float, float] = PLACES["a plain place"], *, side: int = 6, n_detectors: int = 4) -> Field:
-    """``side`` x ``side`` stars (an even number) on a grid and one in its middle, under 1, 4 or 9 overlapping detectors.
+    """``side`` x ``side`` (even) stars on a grid and one in its middle, under 1, 4 or 9 detectors that overlap.
 
     The detectors reach one spacing over their middle line, so that two columns of stars lie in both of two neighbours,
     stand exactly on their borders, and the star in the middle is seen by four.
@@ -196,7 +196,9 @@ def errors_against_truth(connection: psycopg.Connection, exposures: Iterable[Exp
     wrong += [f"object {i} has stars {sorted(found)}" for i, found in stars_of.items() if len(found) > 1]
     wrong += [f"star {star} of visit {visit} is held by {n}" for (visit, star), n in holders.items() if n != 1]
 
-    current = dict(connection.execute("select dia_object_id, n_dia_sources from l1.dia_object").fetchall())
+    current: dict[int, int] = dict(
+        connection.execute("select dia_object_id, n_dia_sources from l1.dia_object").fetchall()
+    )
     if current != members:
         wrong.append(f"{len(current)} current objects, {len(members)} with sources, or their counts differ")
     alerted = connection.execute("select dia_source_id from l1.alert").fetchall()

@@ -225,9 +225,9 @@ def test_sources_that_contradict_the_table_of_visits_are_refused(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_refusal_of_the_database_comes_through_unchanged(table: Path, workers: int) -> None:
+def test_a_refusal_of_the_database_is_told_with_file_and_row(table: Path, workers: int) -> None:
     recorder = Recorder(refuse=103)
-    with pytest.raises(RefusedError, match=r"^visit contradicts the stored one$"):
+    with pytest.raises(RefusedError, match=r"s\.csv: row \d+: visit contradicts the stored one$"):
         ingest(recorder, table, workers=workers)
     assert {v.visit for v, _, _ in recorder.calls} == {102}
 

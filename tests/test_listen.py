@@ -1,4 +1,4 @@
-"""The listener's promises: every alert once among acknowledged batches, soon, and whatever happens to its connection."""
+"""The listener's promises: each alert once among acknowledged batches, soon, whatever happens to its connection."""
 
 from __future__ import annotations
 
@@ -177,9 +177,7 @@ def test_a_lost_doorbell_costs_time_only(database: str) -> None:
     assert ids == wanted
 
 
-def test_a_killed_connection_is_made_again_and_nothing_is_lost(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_killed_connection_is_made_again_and_nothing_is_lost(database: str, caplog: pytest.LogCaptureFixture) -> None:
     add_consumer(database)
     with background(database, poll=60) as (ids, _):
         until(waiting(database))
@@ -204,9 +202,7 @@ def test_a_batch_is_acknowledged_over_a_new_connection_if_the_old_one_is_gone(da
         assert connection.execute("select count(*) from l1.alert_batch where acked_at is null").fetchone() == (0,)
 
 
-def test_a_listener_outlives_a_server_that_turns_it_away(
-    database: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_listener_outlives_a_server_that_turns_it_away(database: str, caplog: pytest.LogCaptureFixture) -> None:
     add_consumer(database)
     name = sql.Identifier(str(conninfo_to_dict(database)["dbname"]))
     with (
@@ -225,7 +221,7 @@ def test_a_listener_outlives_a_server_that_turns_it_away(
         until(lambda: len(ids) == 3)
     assert ids == wanted
     pauses = [record.args[-1] for record in caplog.records if record.args]  # type: ignore[index]
-    assert pauses[2] > pauses[0]
+    assert pauses[2] >= 0.2  # the third of 0.1 s doubled, less half at most
 
 
 def test_two_listeners_of_one_consumer_share_its_alerts(database: str) -> None:

@@ -7,6 +7,7 @@ command runs.  Errors become one line here and nowhere else.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -66,17 +67,20 @@ def options(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Options of all commands; `main` looks for --debug itself, to have it even if the command line is wrong."""
+    """Options of all commands; `main` takes --debug out itself, wherever it stands."""
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0, 1 after an error, 130 if interrupted."""
+    warnings.filterwarnings("ignore", message="ERFA function")  # of leap seconds in years to come
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(prog_name="l1db", standalone_mode=False)
+        code = app(arguments, prog_name="l1db", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
-        if "--debug" in sys.argv[1:] or (line := _in_one_line(error)) is None:
+        if debug or (line := _in_one_line(error)) is None:
             raise
         if line:
             print(f"l1db: {' '.join(line.split())}", file=sys.stderr)

@@ -46,7 +46,8 @@ def ingest(
     if len(chosen) > 1:
         raise SettingsError(f"--{chosen[0]} and --{chosen[1]} exclude each other: keep one")
     dsn = settings.dsn()
-    Client(dsn).close()  # rather now than after all files were read
+    with Client(dsn) as client:  # rather refused now than after all files were read
+        bands = client.survey.bands
     with terminal.progress() as report:
         result = ingest_files(
             lambda: Client(dsn),
@@ -56,6 +57,7 @@ def ingest(
             workers=workers,
             strict=strict,
             skip_bad=skip_bad,
+            bands=bands,
             progress=report,
         )
     _tell(result)

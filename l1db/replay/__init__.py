@@ -65,6 +65,12 @@ class Collection:
         return f"{self._found[key][1]}: source {key[1]}, column {first.column}: {first.why}{more}"
 
 
+    def origin(self, row: int) -> str:
+        """File and source of a row."""
+        key = sorted(self._found)[row - 1]
+        return f"{self._found[key][1]}: source {key[1]}"
+
+
 def read_files(
     paths: Sequence[Path], *, schema: Path | None = None, skip_bad: bool = False, progress: Progress | None = None
 ) -> tuple[Collection, tuple[str, ...]]:
@@ -129,6 +135,7 @@ def replay_files(
         mode="supplement",
         workers=workers,
         explain=collection.explain,
+        origin=collection.origin,
         reject=rejected.extend if skip_bad else None,
         progress=progress,
     )

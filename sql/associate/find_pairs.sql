@@ -9,7 +9,7 @@ as $$
 --   The pairs of a source and a DiaObject that may be one: within the radius, measured to where the object was before
 --   this visit.  So a detector of a visit sees the same objects whether its neighbours came before it, with it or after.
 --
--- Reads:   pg_temp.source, pg_temp.claim, l1.dia_object, l1.dia_source
+-- Reads:   pg_temp.source, pg_temp.claim, l1.visit_detector, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.pair, pg_temp.taken
 --
 -- Algorithm:
@@ -23,13 +23,13 @@ declare
     v_rows         bigint;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+    -- The ledger knows; the leaf itself might be searched from end to end for a visit it does not have.
     select exists (
         select
-          from l1.dia_source x
-         where x.visit = p_visit.visit
-           and not x.is_forced
-           and x.midpoint_mjd_tai >= v_bounds.lower
-           and x.midpoint_mjd_tai < v_bounds.upper)
+          from l1.visit_detector v
+         where v.visit = p_visit.visit
+           and v.withdrawn_at is null
+           and v.n_sources > 0)
       into v_visit_exists;
 
     insert into pg_temp.pair (ordinal, detector, dia_object_id, separation, variance, validity_start, first_mjd_tai,

@@ -24,6 +24,7 @@ begin
      where c.former_attempt is not null
        and x.visit = p_visit.visit
        and x.detector = c.detector
+       and not x.is_forced
        and x.midpoint_mjd_tai >= v_bounds.lower
        and x.midpoint_mjd_tai < v_bounds.upper;
     perform set_config('l1.closed_reason', '', true);

@@ -33,19 +33,27 @@ begin
     get diagnostics v_rows = row_count;
     perform l1_api.refresh_statistics('touched', v_rows);
 
-    -- What a replacement takes a source from changes too.
+    -- What a replacement takes a source from changes too; its window then counts back from its latest other detection.
     if exists (select from pg_temp.claim c where c.former_attempt is not null) then
         insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
-        select distinct
-               o.dia_object_id,
+        select o.dia_object_id,
                o.validity_start,
-               greatest(o.first_dia_source_mjd_tai, o.last_dia_source_mjd_tai - v_history_days),
-               o.last_dia_source_mjd_tai
+               greatest(coalesce(other.first_mjd_tai, o.first_dia_source_mjd_tai),
+                        coalesce(other.last_mjd_tai, o.last_dia_source_mjd_tai) - v_history_days),
+               coalesce(other.last_mjd_tai, o.last_dia_source_mjd_tai)
           from pg_temp.claim c
           join l1.dia_source x
             on x.detector = c.detector
           join l1.dia_object o
             on o.dia_object_id = x.dia_object_id
+         cross join lateral (
+            select min(y.midpoint_mjd_tai) as first_mjd_tai,
+                   max(y.midpoint_mjd_tai) as last_mjd_tai
+              from l1.dia_source y
+             where y.dia_object_id = o.dia_object_id
+               and y.dia_source_id <> x.dia_source_id
+               and not y.is_forced
+         ) as other
          where c.former_attempt is not null
            and x.visit = p_visit.visit
            and not x.is_forced

@@ -6,6 +6,7 @@ the session's setting ``l1test.stop_at`` names the phase; the gate is that lock.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,9 +16,9 @@ from typing import Self
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from l1db import IngestResult
+from l1db import IngestResult, code
 
-PHASES = ("claim", "check", "lock", "associate", "found", "insert", "measure", "version", "alert", "ledger")
+PHASES = tuple(re.findall(r"lap\(v_timings, '(\w+)'\)", (code.part("sql") / "ingest" / "ingest.sql").read_text()))
 BEGIN = "begin"  # of the call: rows are copied, nothing is decided
 
 _INSTALL = """

@@ -91,9 +91,12 @@ def test_killed_between_ingest_and_commit(night: Night) -> None:
     night.open(exposure)
     before = fingerprint(night.connection)
     with Gate(night.dsn) as gate, Client(night.dsn) as client:
-        with pytest.raises(psycopg.OperationalError), client._connection.transaction():  # a call within is no commit
-            assert client.ingest(exposure.visit, exposure.detectors).n_sources == len(exposure.source_ids)
-            gate.kill(client._connection.info.backend_pid)
+        session = client._connection
+        session.execute("begin")  # so that the end of the call is no commit
+        assert client.ingest(exposure.visit, exposure.detectors).n_sources == len(exposure.source_ids)
+        gate.kill(session.info.backend_pid)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("commit")
     assert fingerprint(night.connection) == before
     night.take_in(exposure)
     assert errors_against_truth(night.connection, night.exposures) == []
@@ -105,15 +108,17 @@ def test_killed_while_rows_come_in(night: Night) -> None:
     before = fingerprint(night.connection)
     with Gate(night.dsn) as gate, psycopg.connect(night.dsn) as session:
         session.execute("select l1_api.open_stage()")
-        with (
-            pytest.raises(psycopg.OperationalError),
-            session.cursor().copy("copy pg_temp.stage_source (ordinal) from stdin") as copy,
-        ):
-            copy.write("1\n")
-            gate.kill(session.info.backend_pid)
+        with pytest.raises(psycopg.OperationalError):
+            copy_and_be_killed(session, gate)
     assert fingerprint(night.connection) == before
     night.take_in(exposure)
     assert errors_against_truth(night.connection, night.exposures) == []
+
+
+def copy_and_be_killed(session: psycopg.Connection, gate: Gate) -> None:
+    with session.cursor().copy("copy pg_temp.stage_source (ordinal) from stdin") as copy:
+        copy.write("1\n")
+        gate.kill(session.info.backend_pid)
 
 
 def test_a_killed_replacement_leaves_what_it_would_have_replaced(night: Night) -> None:

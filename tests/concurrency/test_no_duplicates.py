@@ -27,34 +27,35 @@ ANY_ISOLATION = """
     create or replace function l1_api.refuse_other_isolation() returns void language sql volatile as 'select';
 """
 
-# find_pairs as it is for the first detector of a visit, once with the lock in the statement that reads, and once in the
-# one before it.  The lock that lock_footprints takes is taken out, so this is the only one.
-LOCK_IN_FIND_PAIRS = """
-    alter function l1_api.lock_sky(double precision, double precision, double precision) rename to lock_cells;
-    create function l1_api.lock_sky(double precision, double precision, double precision) returns integer
-    language sql volatile as 'select 0';
-    create or replace function l1_api.find_pairs(p_visit l1.visit, p_survey l1.survey) returns void
-    language plpgsql volatile set search_path = pg_catalog, l1, l1_api, public, pg_temp as $$
-    begin
-        {before}
-        with locked as materialized ({lock})
-        insert into pg_temp.pair (ordinal, detector, dia_object_id, separation, variance)
-        select s.ordinal, s.detector, o.dia_object_id, q3c_dist(s.ra, s.dec, o.ra, o.dec) * 3600, 0.02
-          from locked
-         cross join pg_temp.source s
-          join l1.dia_object o
-            on q3c_join(s.ra, s.dec, o.ra, o.dec, p_survey.association_radius / 3600);
-    end
-    $$;
-"""
+# Another lock of the sky, for the sources of the call, to be put elsewhere than where it belongs.
 LOCK = """
-    select l1_api.lock_cells(cap.ra, cap.dec, cap.radius + 22 / 3600.0)
-      from (select array_agg(ra) as ra, array_agg(dec) as dec from pg_temp.source) as given
-     cross join lateral l1_api.bounding_cap(given.ra, given.dec) as cap
+    select l1_api.lock_cells(cap.ra, cap.dec, cap.radius + 22 / 3600.0) as n
+      from (select array_agg(given.ra) as ra, array_agg(given.dec) as dec from pg_temp.source given) as point
+     cross join lateral l1_api.bounding_cap(point.ra, point.dec) as cap
 """
-LOCK_THEN_LOOK = LOCK_IN_FIND_PAIRS.format(before=LOCK.replace("select l1_api", "perform l1_api", 1) + ";",
-                                           lock="select 0")  # fmt: skip
-LOCK_AND_LOOK = LOCK_IN_FIND_PAIRS.format(before="", lock=LOCK)
+READ = "from pg_temp.source s\n      join l1.dia_object o"
+
+
+def lock_in_find_pairs(connection: psycopg.Connection, *, one_statement: bool) -> None:
+    """Move the lock from lock_sky to find_pairs: into the statement that reads the objects, or before it."""
+    row = connection.execute(
+        "select pg_get_functiondef('l1_api.find_pairs(l1.visit, l1.survey)'::regprocedure)"
+    ).fetchone()
+    assert row is not None
+    (text,) = row
+    assert text.count(READ) == 1
+    assert text.count("\nbegin\n") == 1
+    if one_statement:
+        text = text.replace(READ, READ.replace("from ", f"from (select count(n) from ({LOCK}) as k) as locked, ", 1))
+        text = text.replace("locked, pg_temp.source s\n      join", "locked cross join pg_temp.source s\n      join")
+    else:
+        text = text.replace("\nbegin\n", f"\nbegin\n    perform n from ({LOCK}) as locked;\n")
+    connection.execute(
+        "alter function l1_api.lock_sky(double precision, double precision, double precision) rename to lock_cells;"
+        "create function l1_api.lock_sky(double precision, double precision, double precision) returns integer"
+        " language sql volatile as 'select 0'"
+    )
+    connection.execute(text)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -89,7 +90,7 @@ def test_the_race_without_sky_locks_shows_duplicates(database: str) -> None:
 
 
 def race(dsn: str, isolation: str = "read committed") -> int:
-    """Two visits of five stars: the first stops after it has found no object, then the second comes; objects in the end.
+    """Two visits of five stars: the first stops when it has found no object, and the second comes; objects in the end.
 
     The second waits for the sky; where nothing makes it wait, it ends before the first goes on.
     """
@@ -129,14 +130,14 @@ def test_two_without_sky_locks_found_twice(database: str) -> None:
 
 def test_lock_in_a_statement_before_the_reading_one_is_enough(database: str) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute(LOCK_THEN_LOOK)
+        lock_in_find_pairs(connection, one_statement=False)
     assert race(database) == 5
 
 
 def test_lock_and_read_in_one_statement_found_twice(database: str) -> None:
     """Differs from the test above in nothing but the place of the lock: the snapshot is older than the lock."""
     with psycopg.connect(database) as connection:
-        connection.execute(LOCK_AND_LOOK)
+        lock_in_find_pairs(connection, one_statement=True)
     assert race(database) == 10
 
 
@@ -169,7 +170,8 @@ def test_eight_whole_planes_hold_their_locks_side_by_side(database: str) -> None
     Seen to fail with cells of level 11 (``cell.level < 11`` in sky_cells): "out of shared memory".
     """
     rng = np.random.default_rng(1)
-    centres = list(zip(rng.uniform(0, 360, 8).tolist(), np.degrees(np.arcsin(rng.uniform(-1, 1, 8))).tolist()))
+    ra, dec = rng.uniform(0, 360, 8), np.degrees(np.arcsin(rng.uniform(-1, 1, 8)))
+    centres = list(zip(ra.tolist(), dec.tolist(), strict=True))
     with Gate(database) as gate, ThreadPoolExecutor(8) as pool:
         clients = [Client(stopping_at(database, "lock")) for _ in centres]
         calls = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -37,8 +36,8 @@ def seconds(client: Client, number: int, n: int) -> float:
 def test_one_source_then_40_000_then_one(client: Client) -> None:
     """What it guards against is a factor of a thousand: the bounds are wide.
 
-    Seen to fail with refresh_statistics that analyses nothing: the 40 000 then take minutes (a statement timeout ends
-    the test).
+    Seen to fail with the plans of one source for 40 000: with hash and merge joins forbidden in ingest, the first large
+    call does not end before the statement timeout.
     """
     client._connection.execute("set statement_timeout = '60s'")
     seconds(client, 1, 1)
@@ -67,7 +66,7 @@ def n_statements(database: str, calls: list[tuple[Visit, list[DetectorData]]]) -
         for call in calls:
             seen.clear()
             client.ingest(*call)
-            plans = [text for text in seen if text.startswith("duration:") and "l1_api.clock" not in text]
+            plans = [text for text in seen if text.startswith("duration:")]
             begin = next(i for i, text in enumerate(plans) if "l1.visit v" in text)
             numbers.append(len(plans[begin:]))
     return numbers

@@ -182,7 +182,7 @@ def test_a_users_view_on_ours_stops_the_upgrade_by_name(database: str, own_copy:
     l1db_database.upgrade(database)
 
 
-REVISION = '''
+REVISION = """
 from alembic import op
 
 revision = "0002"
@@ -197,7 +197,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("alter table l1.dia_object_history alter retired_reason type text")
-'''
+"""
 
 
 def test_a_revision_may_alter_a_column_under_a_view(database: str, own_copy: Callable[[], Path]) -> None:

@@ -104,7 +104,8 @@ def _function(connection: psycopg.Connection, name: str) -> str:
     with connection.transaction():
         connection.execute("set local search_path = pg_catalog")
         row = connection.execute(
-            """select format('%%s.%%s(%%s)', pronamespace::regnamespace, proname, pg_get_function_identity_arguments(oid))
+            """select format('%%s.%%s(%%s)', pronamespace::regnamespace, proname,
+                             pg_get_function_identity_arguments(oid))
                  from pg_proc where oid = %s::regprocedure""",
             (name,),
         ).fetchone()
@@ -220,7 +221,8 @@ def test_only_the_admin_changes_the_survey_and_roles_are_groups(connection: psyc
     ).fetchone()
     assert row == (["l1_admin"],)
     assert connection.execute(
-        "select bool_or(rolcanlogin or rolsuper or rolcreaterole or rolbypassrls) from pg_roles where rolname = any(%s)",
+        """select bool_or(rolcanlogin or rolsuper or rolcreaterole or rolbypassrls)
+             from pg_roles where rolname = any(%s)""",
         (list(l1db_database.ROLES),),
     ).fetchone() == (False,)
 
@@ -228,9 +230,9 @@ def test_only_the_admin_changes_the_survey_and_roles_are_groups(connection: psyc
 def denied(connection: psycopg.Connection, role: str, *statements: str) -> None:
     """Each statement is refused to the role for want of rights, not for another reason."""
     for statement in statements:
+        attempt = sql.SQL("set local role {}; " + statement).format(sql.Identifier(role))  # type: ignore[arg-type]
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
-            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(attempt)
 
 
 def test_l1_read_reads_and_cannot_write(connection: psycopg.Connection) -> None:
@@ -262,7 +264,7 @@ def test_l1_read_reads_and_cannot_write(connection: psycopg.Connection) -> None:
         "select l1_api.take_stamp(null)",
         "select l1_api.add_consumer('x')",
         "select l1_api.next_alerts('x')",
-        "select l1_api.change_survey('{}', 'x')",
+        "select l1_api.change_survey('{{}}', 'x')",
         "create table l1.mine (x integer)",
         "create function l1_api.mine() returns integer language sql return 1",
         "create temp table mine (x integer)",
@@ -299,9 +301,7 @@ def login(database: str, request: pytest.FixtureRequest) -> Iterator[Callable[[s
 
         yield make
         for name in made:
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (name,)
-            )
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (name,))
             connection.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
 
 
@@ -346,8 +346,8 @@ def test_l1_ingest_touches_no_history_no_survey_and_no_consumer(database: str) -
             "select l1_api.add_consumer('x')",
             "select l1_api.next_alerts('x')",
             "select l1_api.ack_alerts('x', 1)",
-            "select l1_api.change_survey('{}', 'x')",
-            "drop trigger \"10_keep_history_of_updated\" on l1.dia_object",
+            "select l1_api.change_survey('{{}}', 'x')",
+            'drop trigger "10_keep_history_of_updated" on l1.dia_object',
             "alter table l1.dia_object disable trigger all",
             "set session_replication_role = replica",
             "create table l1.mine (x integer)",

@@ -32,9 +32,10 @@ FILL = f"""
     insert into l1.visit (visit, band, midpoint_mjd_tai, day_obs)
     values (1, 'r', 61000.1, '2025-11-20'), (2, 'r', 61040.1, '2025-12-30');
 
-    insert into l1.dia_source (dia_source_id, visit, detector, dia_object_id, midpoint_mjd_tai, ra, ra_err, dec, dec_err,
-                               psf_flux, psf_flux_err, band, time_processed, validity_start)
-    select visit * 1000000000 + row_number() over (), visit, 0, id, mjd, ra, 3e-5, dec, 3e-5, flux, 10, 'r', now(), now()
+    insert into l1.dia_source (dia_source_id, visit, detector, dia_object_id, midpoint_mjd_tai, ra, ra_err, dec,
+                               dec_err, psf_flux, psf_flux_err, band, time_processed, validity_start)
+    select visit * 1000000000 + row_number() over (), visit, 0, id, mjd, ra, 3e-5, dec,
+           3e-5, flux, 10, 'r', now(), now()
       from truth, (values (1, 61000.1), (2, 61040.1)) as epoch(visit, mjd)
      order by id;
 
@@ -48,7 +49,8 @@ FILL = f"""
     insert into l1.dia_object_band_history
     select now(), id, 'r', now() - interval '40 days', flux, 10, null, 1, flux, flux from truth order by id;
     insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, survey_version, stamp)
-    select 'detection', dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, 1, now() from l1.dia_source;
+    select 'detection', dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, 1, now() from l1.dia_source
+     where visit = 2;
     analyze;
 """
 
@@ -78,7 +80,7 @@ def large_tables(large: psycopg.Connection) -> set[str]:
         (LARGE,),
     ).fetchall()
     names = {name for (name,) in rows}
-    assert len(names) == 8, names
+    assert len(names) == 7, names
     return names
 
 
@@ -87,8 +89,11 @@ def plan_of(connection: psycopg.Connection, query: str, *parameters: object) -> 
 
 
 def scans(plan: str, tables: set[str]) -> list[str]:
-    """Sequential scans of these tables, and full scans of their indexes."""
+    """Tables read whole: by sequential scans, and by scans of an index from end to end."""
     found = re.findall(r"Seq Scan on (?:l1\.)?(\w+)", plan)
+    for match in re.finditer(r"Index (?:Only )?Scan using \w+ on (?:l1\.)?(\w+).*\n +(.*)", plan):
+        if not re.match(r"Index Cond:.*( = |q3c_ang2ipix|xid)", match[2]):
+            found.append(match[1])
     return [name for name in found if name in tables]
 
 

@@ -33,7 +33,9 @@ _BREAKS = """
     select what, dia_object_id, band, validity_start::text, validity_end::text, next_start::text
       from ordered
      where validity_end <= validity_start
-        or has_next and (validity_end is null or next_start < validity_end or next_start > validity_end and what <> 'source')
+        or has_next and validity_end is null
+        or next_start < validity_end
+        or next_start > validity_end and what <> 'source'
         or not has_next and validity_end is not null and not may_end
 """
 
