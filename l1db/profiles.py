@@ -44,6 +44,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "name": "ZTF",
         "bands": ["g", "r", "i"],
         "association_radius": 1.5,
+        "error_floor": 0.3,  # a third of a pixel; packets carry no position errors
         "stats_include_forced": False,
     },
 }

@@ -61,6 +61,7 @@ grant execute on function
     l1_api.list_touched(l1.visit, l1.survey),
     l1_api.clock(),
     l1_api.take_stamp(timestamptz),
+    l1_api.newest_withdrawn(l1.visit),
     l1_api.withdraw_attempts(l1.visit, l1.survey, timestamptz),
     l1_api.insert_sources(l1.visit, timestamptz),
     l1_api.measure_objects(l1.visit, l1.survey),
@@ -70,6 +71,7 @@ grant execute on function
     to l1_ingest, l1_admin;
 
 grant execute on function
+    l1_api.require_consumer(text),
     l1_api.add_consumer(text, text),
     l1_api.drop_consumer(text),
     l1_api.next_alerts(text, integer, interval),

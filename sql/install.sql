@@ -21,6 +21,7 @@
 \ir ingest/check_stage.sql
 \ir ingest/claim_detectors.sql
 \ir ingest/lock_footprints.sql
+\ir ingest/newest_withdrawn.sql
 \ir ingest/withdraw_attempts.sql
 \ir ingest/recall_ids.sql
 \ir ingest/take_in_sources.sql

@@ -80,7 +80,7 @@ def tables(connection: psycopg.Connection) -> psycopg.Connection:
 def test_any_columns_are_encoded_as_psycopg_and_the_server_do(
     tables: psycopg.Connection, n: int, null: float, format: str
 ) -> None:
-    """Seen red with the length of a NULL 0 in place of -1, and with the padding of short texts left in."""
+    """Seen red with 0 in place of -1 for the length of a NULL."""
     rng = np.random.default_rng(n + int(10 * null))
     for names in ([name] for name in TYPES):
         _compare(tables, random_columns(rng, n, names, null), n, format)

@@ -7,7 +7,7 @@ as $$
 -- Function: l1_api.issue_alerts(3)
 --
 --   Puts one alert into the outbox for every source of the call that has an object.  A source that had its alert before
---   a replacement stored it again gets no second one.
+--   a replacement withdrew it gets no second one when it comes again.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -15,7 +15,7 @@ as $$
 -- Reads:   pg_temp.claim
 -- Writes:  l1.alert; pg_temp.assignment, where it marks those that had theirs
 begin
-    if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+    if exists (select from pg_temp.claim c where c.former_attempt is not null or c.status = 'supplemented') then
         update pg_temp.assignment a
            set is_repeated = true
          where exists (select

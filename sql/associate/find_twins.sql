@@ -6,37 +6,46 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.find_twins(2)
 --
---   Finds sources that overlapping detectors of the visit saw twice: one-to-one between every two detectors, within the
---   radius, and more likely one source than two.  A twin may be in this call, or stored already with its object.
+--   Finds things that the visit saw twice.  Sources on different detectors are twins if they are one-to-one between the
+--   two detectors, within the radius, and more likely one source than two.  Sources on one detector are both real, unless
+--   they are nearer than the error floor: below it nobody can tell two positions apart, and one thing was measured twice.
+--   A twin may be in this call, or stored already with its object.
 --
 -- Reads:   pg_temp.source, pg_temp.taken, pg_temp.calibration, l1.visit_detector
 -- Writes:  pg_temp.candidate, pg_temp.twin: for each twin of the call its other; NULL where that one is stored
 --
 -- Algorithm:
---   Neighbours within the call by hashing into squares of twenty radii, in zones of declination: a source lies in one
---   square, and its neighbourhood rarely in more.  Variance and density are the means of the two detectors'.
+--   Neighbours by hashing into squares of twenty radii, in zones of declination: a source lies in one square, and its
+--   neighbourhood rarely in more.  Variance and density are the means of the two detectors'.  Numbers are ordinals for
+--   sources of the call, and negative ids for stored ones.
 declare
     v_square double precision := 20 * p_survey.association_radius / 3600;
     v_radius double precision := p_survey.association_radius / 3600;
+    v_floor  double precision := p_survey.error_floor / 3600;
     v_polar  double precision := 89.5;
 begin
     if not exists (select from pg_temp.taken)
-       and not exists (select from pg_temp.source a where a.detector <> (select min(b.detector) from pg_temp.source b))
-    then
+       and not exists (select from pg_temp.source offset 1) then
         return;
     end if;
 
     insert into pg_temp.candidate (source, source_group, target, target_group, cost, separation)
     with placed as materialized (
-        select s.ordinal, s.detector, s.ra, s.dec, s.variance,
+        select s.ordinal::bigint as number, s.detector, s.ra, s.dec, s.variance, true as is_ours,
                floor((s.dec + 90 - v_radius) / v_square)::integer as first_zone,
                floor((s.dec + 90 + v_radius) / v_square)::integer as last_zone
           from pg_temp.source s
+        union all
+        select -t.dia_source_id, t.detector, t.ra, t.dec, t.variance, false,
+               floor((t.dec + 90 - v_radius) / v_square)::integer,
+               floor((t.dec + 90 + v_radius) / v_square)::integer
+          from pg_temp.taken t
+         where not t.is_replaced
     ), zone_of as (
-        select p.ordinal, p.detector, p.ra, p.dec, p.variance, p.first_zone as zone
+        select p.number, p.detector, p.ra, p.dec, p.variance, p.is_ours, p.first_zone as zone
           from placed p
         union all
-        select p.ordinal, p.detector, p.ra, p.dec, p.variance, p.last_zone
+        select p.number, p.detector, p.ra, p.dec, p.variance, p.is_ours, p.last_zone
           from placed p
          where p.last_zone <> p.first_zone
     ), zone as materialized (
@@ -52,7 +61,7 @@ begin
               from zone_of z
           ) as edge
     ), divided as materialized (
-        select z.ordinal, z.detector, z.ra, z.dec, z.variance, z.zone,
+        select z.number, z.detector, z.ra, z.dec, z.variance, z.is_ours, z.zone,
                floor((z.ra + 360) / 360 * zone.n)::integer % zone.n as square,
                floor((z.ra + 360 - zone.reach) / 360 * zone.n)::integer % zone.n as first_square,
                floor((z.ra + 360 + zone.reach) / 360 * zone.n)::integer % zone.n as last_square,
@@ -61,65 +70,54 @@ begin
           join zone
             on zone.number = z.zone
     ), reach as (
-        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.first_square as square
+        select d.number, d.detector, d.ra, d.dec, d.variance, d.zone, d.first_square as square
           from divided d
+         where d.is_ours
         union all
-        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.last_square
+        select d.number, d.detector, d.ra, d.dec, d.variance, d.zone, d.last_square
           from divided d
-         where d.last_square <> d.first_square
+         where d.is_ours
+           and d.last_square <> d.first_square
     ), home as (
-        select d.ordinal, d.detector, d.ra, d.dec, d.variance, d.zone, d.square
+        select d.number, d.detector, d.ra, d.dec, d.variance, d.is_ours, d.zone, d.square
           from divided d
          where d.is_home
     ), neighbour as (
         select distinct
-               a.ordinal as ordinal, a.detector, a.variance,
-               b.ordinal as other_ordinal, b.detector as other_detector, b.variance as other_variance,
+               a.number, a.detector, b.number as other_number, b.detector as other_detector,
+               l1_api.offset_variance(a.variance, b.variance, p_survey.error_floor) as variance,
                q3c_dist(a.ra, a.dec, b.ra, b.dec) * 3600 as separation
           from reach a
           join home b
             on b.zone = a.zone
            and b.square = a.square
-         where a.detector < b.detector
-    ), twin_candidate as (
-        select n.ordinal::bigint as source, n.other_detector as source_group,
-               n.other_ordinal::bigint as target, n.detector as target_group,
-               n.separation,
-               l1_api.offset_variance(n.variance, n.other_variance, p_survey.error_floor) as variance,
-               (k.extra_variance + other.extra_variance) / 2 as extra_variance,
-               (k.new_density + other.new_density) / 2 as new_density
-          from neighbour n
-          join pg_temp.calibration k
-            on k.detector = n.detector
-          join pg_temp.calibration other
-            on other.detector = n.other_detector
+         where (not b.is_ours or (a.detector, a.number) < (b.detector, b.number))
+           and abs(a.dec - b.dec) <= case when a.detector = b.detector then v_floor else v_radius end
+           and q3c_dist(a.ra, a.dec, b.ra, b.dec) <= case when a.detector = b.detector then v_floor else v_radius end
+    ), quality as (
+        select k.detector, k.extra_variance, k.new_density
+          from pg_temp.calibration k
         union all
-        select s.ordinal, t.detector,
-               -t.dia_source_id, s.detector,
-               q3c_dist(s.ra, s.dec, t.ra, t.dec) * 3600,
-               l1_api.offset_variance(s.variance, t.variance, p_survey.error_floor),
-               (k.extra_variance + coalesce(v.extra_variance, k.extra_variance)) / 2,
-               (k.new_density + coalesce(v.new_source_density, k.new_density)) / 2
-          from pg_temp.taken t
-          join pg_temp.source s
-            on q3c_join(t.ra, t.dec, s.ra, s.dec, v_radius)
-           and s.detector <> t.detector
-          join pg_temp.calibration k
-            on k.detector = s.detector
-          left join l1.visit_detector v
-            on v.visit = p_visit.visit
-           and v.detector = t.detector
+        select v.detector, v.extra_variance, v.new_source_density
+          from l1.visit_detector v
+         where v.visit = p_visit.visit
            and v.withdrawn_at is null
-         where not t.is_replaced
+           and not exists (select from pg_temp.calibration k where k.detector = v.detector)
     )
-    select c.source, c.source_group, c.target, c.target_group, -likelihood.log, c.separation
-      from twin_candidate c
+    select n.number, n.other_detector, n.other_number, n.detector, -likelihood.log, n.separation
+      from neighbour n
+      join quality one
+        on one.detector = n.detector
+      join quality other
+        on other.detector = n.other_detector
      cross join lateral (
-        select l1_api.log_likelihood(c.separation, c.variance, c.extra_variance, p_survey.outlier_fraction,
-                                     p_survey.association_radius) as log
+        select l1_api.log_likelihood(n.separation, n.variance, (one.extra_variance + other.extra_variance) / 2,
+                                     p_survey.outlier_fraction, p_survey.association_radius) as log
      ) as likelihood
-     where c.separation <= p_survey.association_radius
-       and likelihood.log > ln(c.new_density);
+     where likelihood.log > ln((one.new_density + other.new_density) / 2);
+    if not found then
+        return;
+    end if;
 
     insert into pg_temp.twin (ordinal, other_ordinal)
     select m.source, case when m.target > 0 then m.target end
@@ -132,5 +130,4 @@ begin
     delete from pg_temp.candidate;
 end
 $$;
-comment on function l1_api.find_twins(l1.visit, l1.survey) is
-    'Finds sources that overlapping detectors of the visit saw twice';
+comment on function l1_api.find_twins(l1.visit, l1.survey) is 'Finds things that the visit saw twice';

@@ -99,6 +99,17 @@ begin
          where (known.visit, known.detector) <> (p_visit.visit, s.detector)
             or known.is_forced;
         v_trouble := v_trouble || coalesce(v_some, '[]');
+
+        select jsonb_agg(jsonb_build_object(
+                   'ordinal', s.ordinal, 'column', 'dia_source_id',
+                   'why', format('%s was withdrawn from visit %s, detector %s',
+                                 s.dia_source_id, former.visit, former.detector)) order by s.ordinal)
+          into v_some
+          from pg_temp.stage_source s
+          join l1.dia_source_history former
+            on former.dia_source_id = s.dia_source_id
+         where (former.visit, former.detector) <> (p_visit.visit, s.detector);
+        v_trouble := v_trouble || coalesce(v_some, '[]');
     end if;
 
     -- 20 arcsec of grace, in metres on PostGIS's sphere: the great-circle edges of an outline only approximate an image.

@@ -117,7 +117,14 @@ begin
       join pg_temp.stage_detector d
         on d.detector = v.detector
      cross join lateral (
-        select case when p_mode = 'supplement'
+        select case when p_mode = 'supplement' and exists (
+                            select
+                              from pg_temp.stage_source s
+                             where s.detector = v.detector
+                               and (s.dia_source_id is null
+                                    or not exists (select
+                                                     from l1.dia_source x
+                                                    where x.dia_source_id = s.dia_source_id)))
                     then 'supplemented'
                     when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
                     then 'replaced'

@@ -59,6 +59,7 @@ begin
 
     -- The ledger: what is each detector to become?
     perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
+    select * into v_visit from l1.visit v where v.visit = p_visit;  -- from here on nobody can correct it
     v_timings := l1_api.lap(v_timings, 'claim');
 
     if exists (select from pg_temp.claim c where c.status <> 'unchanged') then
@@ -76,7 +77,9 @@ begin
         v_timings := l1_api.lap(v_timings, 'associate');
 
         perform l1_api.list_touched(v_visit, v_survey);
-        select max(t.validity_start) into v_newest from pg_temp.touched t;
+        select greatest(max(t.validity_start), l1_api.newest_withdrawn(v_visit))
+          into v_newest
+          from pg_temp.touched t;
         v_stamp := l1_api.take_stamp(v_newest);
         v_timings := l1_api.lap(v_timings, 'stamp');
 

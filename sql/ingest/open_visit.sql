@@ -21,7 +21,8 @@ as $$
 -- Function: l1_api.open_visit(12)
 --
 --   Makes a visit known, in a short transaction of its own before its first ingest.  A visit that is known already
---   learns what it did not know; what contradicts it is refused.
+--   learns what it did not know; what contradicts it is refused, unless nothing was stored of it yet: then it is
+--   corrected.
 --
 -- Parameters:
 --   as the columns of l1.visit; day_obs is the caller's, since only it knows leap seconds
@@ -54,7 +55,7 @@ begin
         return true;
     end if;
 
-    select * into v_stored from l1.visit where visit = p_visit;
+    select * into v_stored from l1.visit v where v.visit = p_visit;
     v_differs := concat_ws(', ',
         case when v_stored.band <> p_band
              then format('band is %s, not %s', v_stored.band, p_band) end,
@@ -70,9 +71,27 @@ begin
         case when v_stored.n_detectors <> p_n_detectors
              then format('n_detectors is %s, not %s', v_stored.n_detectors, p_n_detectors) end);
     if v_differs <> '' then
-        raise exception 'visit % is stored otherwise: %', p_visit, v_differs
-            using errcode = 'L1I04',
-                  hint = 'Is this another visit?  Visit ids must be unique.';
+        -- What nothing was stored of yet may be corrected.  The lock waits for an ingest that has claimed detectors.
+        perform from l1.visit v where v.visit = p_visit for update;
+        if exists (select from l1.visit_detector d where d.visit = p_visit) then
+            raise exception 'visit % is stored otherwise: %', p_visit, v_differs
+                using errcode = 'L1I04',
+                      hint = 'Is this another visit?  Visit ids must be unique.';
+        end if;
+        update l1.visit v
+           set band = p_band,
+               midpoint_mjd_tai = p_midpoint_mjd_tai,
+               exposure_time = p_exposure_time,
+               boresight_ra = p_boresight_ra,
+               boresight_dec = p_boresight_dec,
+               airmass = p_airmass,
+               day_obs = p_day_obs,
+               n_snaps = p_n_snaps,
+               n_detectors = p_n_detectors,
+               reason = p_reason,
+               target = p_target
+         where v.visit = p_visit;
+        return false;
     end if;
 
     update l1.visit v

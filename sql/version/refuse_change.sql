@@ -6,8 +6,14 @@ set search_path = pg_catalog, l1, l1_api
 as $$
 -- Trigger function: l1_api.refuse_change(0)
 --
---   Keeps append-only tables append-only: versions of the survey's rules, histories, and alerts.
+--   Keeps append-only tables append-only: versions of the survey's rules, histories, and alerts.  Tables with a history
+--   may not be truncated, which would pass their histories by.
 begin
+    if tg_op = 'TRUNCATE' then
+        raise exception '% is not truncated', tg_table_name
+            using errcode = 'L1V02',
+                  hint = 'What it holds is a record; make another database to start anew.';
+    end if;
     raise exception '% is append-only', tg_table_name
         using errcode = 'L1V02',
               hint = 'Add a new row instead.';
@@ -21,21 +27,36 @@ create trigger "00_refuse_change"
     execute function l1_api.refuse_change();
 
 create trigger "00_refuse_change"
-    before update or delete on l1.dia_source_history
+    before update or delete or truncate on l1.dia_source_history
     for each statement
     execute function l1_api.refuse_change();
 
 create trigger "00_refuse_change"
-    before update or delete on l1.dia_object_history
+    before update or delete or truncate on l1.dia_object_history
     for each statement
     execute function l1_api.refuse_change();
 
 create trigger "00_refuse_change"
-    before update or delete on l1.dia_object_band_history
+    before update or delete or truncate on l1.dia_object_band_history
     for each statement
     execute function l1_api.refuse_change();
 
 create trigger "00_refuse_change"
-    before update or delete on l1.alert
+    before update or delete or truncate on l1.alert
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_truncate"
+    before truncate on l1.dia_source
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_truncate"
+    before truncate on l1.dia_object
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_truncate"
+    before truncate on l1.dia_object_band
     for each statement
     execute function l1_api.refuse_change();

@@ -134,7 +134,7 @@ def test_an_upgrade_that_is_not_needed_changes_nothing(database: str) -> None:
 def test_a_broken_file_rolls_the_whole_upgrade_back(
     database: str, own_copy: Callable[[], Path], file: str, broken: str
 ) -> None:
-    """Seen red with ``connection.commit()`` between ``code.remove`` and the revisions in env.py."""
+    """Seen red with a commit between ``code.remove`` and the revisions in env.py."""
     before, stamp = schema_dump(database), code.stamp()
     path = own_copy() / "sql" / file
     whole = path.read_text()

@@ -76,7 +76,6 @@ def test_every_trigger_function_is_a_trigger_of_a_table(connection: psycopg.Conn
 
 
 def test_nothing_in_l1_depends_on_the_code_but_triggers(connection: psycopg.Connection) -> None:
-    """Seen red with a generated column that calls a function of l1_api."""
     query = """
         with code (classid, objid) as (
             select 'pg_proc'::regclass, oid from pg_proc where pronamespace = 'l1_api'::regnamespace

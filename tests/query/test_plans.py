@@ -238,7 +238,7 @@ def test_an_ingest_reads_no_large_table_whole(
 ) -> None:
     """One source, then 5 000, then one, on one connection; then the same in the modes that touch what is stored.
 
-    Seen red without dia_object_q3c_idx (association), and without the index on (dia_object_id, midpoint) (measure).
+    Seen red without dia_object_q3c_idx (association), and without the setting of seq_page_cost (measure, version).
     """
     client: l1db.Client = plans.client  # type: ignore[attr-defined]
     rng = np.random.default_rng(7)
