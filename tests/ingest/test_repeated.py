@@ -266,6 +266,15 @@ def test_supplement_adds_what_is_not_there_and_skips_what_is(database: str, look
     assert fingerprint(look) == before
 
 
+def test_a_supplement_of_nothing_new_changes_nothing(database: str, look: psycopg.Connection) -> None:
+    with Client(database) as client:
+        client.ingest(VISIT, [DetectorData(0, sources())])
+        before = fingerprint(look)
+        result = client.ingest(VISIT, [DetectorData(0, sources(n=4))], mode="supplement")
+        assert (result.detectors[0].status, result.n_sources) == ("unchanged", N)
+    assert fingerprint(look) == before
+
+
 def test_supplement_of_an_unknown_detector_stores_it(database: str) -> None:
     with Client(database) as client:
         assert client.ingest(VISIT, [DetectorData(0, sources())], mode="supplement").detectors[0].status == "stored"
@@ -304,6 +313,31 @@ def test_the_breaker_stops_founding_and_release_catches_up(database: str, look: 
     assert (released.n_new_objects, released.n_alerts) == (N, N)
     assert look.execute("select count(*) from l1.dia_source_history").fetchone() == (N,)
     assert breaks(look) == []
+
+
+def test_a_released_source_keeps_the_id_that_was_drawn_for_it(database: str, look: psycopg.Connection) -> None:
+    """Those that matched an object had their alert before the breaker; under a new id they would get a second."""
+    with Client(database) as client:
+        client.ingest(Visit(6, "r", 61_000.0, 30.0), [DetectorData(0, sources(ids=False, n=2))])
+        change_survey(look, {"max_new_objects": 1}, "test")
+        client.ingest(VISIT, [DetectorData(0, sources(ids=False))])
+        drawn = "select array_agg(dia_source_id order by ra) from l1.dia_source where visit = 7"
+        before = look.execute(drawn).fetchone()
+        result = client.ingest(VISIT, [DetectorData(0, sources(ids=False))], mode="release")
+    assert look.execute(drawn).fetchone() == before
+    assert (result.n_new_objects, result.n_alerts) == (N - 2, N - 2)
+    assert look.execute("select count(*), count(distinct dia_source_id) from l1.alert").fetchone() == (N + 2, N + 2)
+
+
+def test_a_visit_of_which_nothing_is_stored_may_be_corrected(database: str, look: psycopg.Connection) -> None:
+    bad = sources(dec=np.full(N, 99.0))
+    with Client(database) as client:
+        with pytest.raises(InputError):
+            client.ingest(replace(VISIT, band="g"), [DetectorData(0, bad)])
+        assert client.ingest(VISIT, [DetectorData(0, sources())]).n_sources == N
+        with pytest.raises(RefusedError, match="visit 7 is stored otherwise: band is r, not g"):
+            client.ingest(replace(VISIT, band="g"), [DetectorData(1, sources())])
+    assert look.execute("select band from l1.visit").fetchall() == [("r",)]
 
 
 def test_release_of_other_data_than_the_stored_is_refused(database: str, look: psycopg.Connection) -> None:
