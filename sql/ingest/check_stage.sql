@@ -19,7 +19,8 @@ as $$
 --   One cheap pass looks for any trouble; only if there is some, a second names it.
 declare
     v_half_exposure double precision := coalesce(p_visit.exposure_time, 1728) / 2 + 1;
-    v_has_ids       boolean;
+    v_first_id      bigint;
+    v_last_id       bigint;
     v_trouble       jsonb := jsonb '[]';
     v_some          jsonb;
 begin
@@ -30,7 +31,7 @@ begin
             using errcode = 'L1B02',
                   hint = 'Stage every detector of the call in stage_detector.';
     end if;
-    select exists (select from pg_temp.stage_source s where s.dia_source_id is not null) into v_has_ids;
+    select min(s.dia_source_id), max(s.dia_source_id) into v_first_id, v_last_id from pg_temp.stage_source s;
 
     if exists (
         select
@@ -72,7 +73,7 @@ begin
          where t.is_wrong;
     end if;
 
-    if v_has_ids then
+    if v_first_id is not null then
         select jsonb_agg(jsonb_build_object(
                    'ordinal', r.ordinal, 'column', 'dia_source_id',
                    'why', format('%s occurs more than once', r.dia_source_id)) order by r.ordinal)
@@ -87,29 +88,34 @@ begin
          where r.occurrence > 1;
         v_trouble := v_trouble || coalesce(v_some, '[]');
 
-        -- An id that is stored already is known from its own visit and detector only, where the ledger decides.
-        select jsonb_agg(jsonb_build_object(
-                   'ordinal', s.ordinal, 'column', 'dia_source_id',
-                   'why', format('%s is already stored, with visit %s, detector %s',
-                                 s.dia_source_id, known.visit, known.detector)) order by s.ordinal)
-          into v_some
-          from pg_temp.stage_source s
-          join l1.dia_source known
-            on known.dia_source_id = s.dia_source_id
-         where (known.visit, known.detector) <> (p_visit.visit, s.detector)
-            or known.is_forced;
-        v_trouble := v_trouble || coalesce(v_some, '[]');
+        -- An id that is stored already may only come again from its own visit and detector, where the ledger decides.
+        -- Where no leaf has an id of that range, as with ids that rise with time, none is looked up.
+        if exists (select from l1.dia_source x where x.dia_source_id between v_first_id and v_last_id) then
+            select jsonb_agg(jsonb_build_object(
+                       'ordinal', s.ordinal, 'column', 'dia_source_id',
+                       'why', format('%s is already stored, with visit %s, detector %s',
+                                     s.dia_source_id, known.visit, known.detector)) order by s.ordinal)
+              into v_some
+              from pg_temp.stage_source s
+              join l1.dia_source known
+                on known.dia_source_id = s.dia_source_id
+             where (known.visit, known.detector) <> (p_visit.visit, s.detector)
+                or known.is_forced;
+            v_trouble := v_trouble || coalesce(v_some, '[]');
+        end if;
 
-        select jsonb_agg(jsonb_build_object(
-                   'ordinal', s.ordinal, 'column', 'dia_source_id',
-                   'why', format('%s was withdrawn from visit %s, detector %s',
-                                 s.dia_source_id, former.visit, former.detector)) order by s.ordinal)
-          into v_some
-          from pg_temp.stage_source s
-          join l1.dia_source_history former
-            on former.dia_source_id = s.dia_source_id
-         where (former.visit, former.detector) <> (p_visit.visit, s.detector);
-        v_trouble := v_trouble || coalesce(v_some, '[]');
+        if exists (select from l1.dia_source_history h where h.dia_source_id between v_first_id and v_last_id) then
+            select jsonb_agg(jsonb_build_object(
+                       'ordinal', s.ordinal, 'column', 'dia_source_id',
+                       'why', format('%s was withdrawn from visit %s, detector %s',
+                                     s.dia_source_id, former.visit, former.detector)) order by s.ordinal)
+              into v_some
+              from pg_temp.stage_source s
+              join l1.dia_source_history former
+                on former.dia_source_id = s.dia_source_id
+             where (former.visit, former.detector) <> (p_visit.visit, s.detector);
+            v_trouble := v_trouble || coalesce(v_some, '[]');
+        end if;
     end if;
 
     -- 20 arcsec of grace, in metres on PostGIS's sphere: the great-circle edges of an outline only approximate an image.

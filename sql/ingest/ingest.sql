@@ -49,6 +49,16 @@ begin
             using errcode = 'L1I07',
                   hint = 'Modes are new, replace, release and supplement.';
     end if;
+    if to_regclass('pg_temp.claim') is null then
+        raise exception 'this session has no working tables'
+            using errcode = 'L1I10',
+                  hint = 'Call l1_api.open_stage first.';
+    end if;
+    if exists (select from pg_temp.claim) then
+        raise exception 'this transaction has had its ingest'
+            using errcode = 'L1I09',
+                  hint = 'Commit, and copy into the working tables anew.';
+    end if;
     select * into v_survey from l1_api.current_survey();
     select * into v_visit from l1.visit v where v.visit = p_visit;
     if not found then

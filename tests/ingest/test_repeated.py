@@ -386,6 +386,20 @@ def test_a_supplement_may_bring_back_what_a_replacement_left_out(database: str, 
     assert look.execute("select count(*) from l1.alert").fetchone() == (N,), "no second alert for the same source"
 
 
+def test_one_transaction_has_one_ingest(look: psycopg.Connection, database: str) -> None:
+    """The working tables still hold the first one's rows; a second would store some of them again."""
+    with pytest.raises(psycopg.Error, match="no working tables"):
+        look.execute("select l1_api.ingest(7)")
+    with Client(database) as client:
+        client.ingest(VISIT, [DetectorData(0, sources())])
+    look.execute("select l1_api.open_stage()")
+    with pytest.raises(psycopg.Error, match="this transaction has had its ingest"), look.transaction():
+        look.execute("insert into pg_temp.stage_detector (detector, content_sha256) values (1, sha256('x'))")
+        look.execute("select l1_api.ingest(7)")
+        look.execute("select l1_api.ingest(7)")
+    assert look.execute("select count(*) from l1.visit_detector").fetchone() == (1,)
+
+
 def test_two_connections_open_one_new_month_at_once(database: str) -> None:
     """Seen to fail with to_regclass behind the lock in ensure_partitions: "relation already exists", since an advisory
     lock does not refresh the cache in which the relation was not."""
