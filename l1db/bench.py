@@ -144,9 +144,7 @@ def _fill(dsn: str, n: int, area: float, rng: np.random.Generator, console: Cons
         table = np.array(rows, dtype=[("id", "i8"), ("ra", "f8"), ("dec", "f8")])
         sky = Sky(side, table["id"].copy(), table["ra"].copy(), table["dec"].copy())
         chunks = [
-            (epoch, part)
-            for epoch in range(len(_EPOCHS))
-            for part in np.array_split(np.arange(n), max(n // 50_000, 1))
+            (epoch, part) for epoch in range(len(_EPOCHS)) for part in np.array_split(np.arange(n), max(n // 50_000, 1))
         ]
         for epoch, part in track(chunks, "filling", console=console, disable=not console.is_terminal):
             columns = _columns(sky.ra[part], sky.dec[part], rng)
@@ -339,5 +337,3 @@ def _print(figures: dict[str, Any]) -> None:
             for key, value in part.items():
                 table.add_row(key.replace("_", " "), f"{value:,}")
             console.print(table)
-
-

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from l1db.client import Mode
 from l1db.errors import BadRow, InputError, RefusedError
-from l1db.ingest import Mode
 from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 

@@ -12,9 +12,11 @@ import psycopg
 import pytest
 
 import l1db
-from l1db.client import _detector_columns, _Stack, day_obs, polygon_wkt
+from l1db.client import day_obs
 from l1db.columns import BY_NAME, GIVEN
 from l1db.errors import DatabaseError, InputError, RefusedError
+from l1db.footprint import polygon_wkt
+from l1db.stack import Stack, detector_columns
 from l1db.visit import DetectorData, Visit
 
 VISIT = Visit(7, "r", 61000.2)
@@ -44,7 +46,7 @@ def full_columns(n: int = N, seed: int = 1) -> dict[str, Any]:
 
 
 def hashes(*detectors: DetectorData, visit: Visit = VISIT) -> dict[int, bytes]:
-    numbers, sha = _detector_columns(_Stack(visit, detectors))[:2]
+    numbers, sha = detector_columns(Stack(visit, detectors))[:2]
     return dict(zip(numbers.values.tolist(), sha.values.tolist(), strict=True))
 
 
@@ -233,27 +235,27 @@ def minimal(**more: Any) -> dict[str, Any]:
 )
 def test_what_cannot_be_read_is_named(more: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=rf"^visit 7.*{says}") as refusal:
-        _Stack(VISIT, [DetectorData(3, minimal(**more))])
+        Stack(VISIT, [DetectorData(3, minimal(**more))])
     assert "\n" not in str(refusal.value)
 
 
 def test_rows_are_named_by_the_users_table() -> None:
     sources = minimal(snr=[np.inf, -np.inf])
     with pytest.raises(InputError, match=r"row 812, column snr: inf is not finite \(and 1 more\)") as refusal:
-        _Stack(VISIT, [DetectorData(1, minimal()), DetectorData(3, sources, row_numbers=np.array([812, 17]))])
+        Stack(VISIT, [DetectorData(1, minimal()), DetectorData(3, sources, row_numbers=np.array([812, 17]))])
     assert [(bad.row, bad.column) for bad in refusal.value.rows] == [(812, "snr"), (17, "snr")]
 
 
 def test_missing_columns_are_named_all_at_once() -> None:
     with pytest.raises(InputError, match=r"visit 7, detector 3: missing column\(s\) dec, psf_flux_err"):
-        _Stack(VISIT, [DetectorData(3, {"ra": [1.0], "psf_flux": [1.0]})])
+        Stack(VISIT, [DetectorData(3, {"ra": [1.0], "psf_flux": [1.0]})])
 
 
 def test_a_detector_given_twice_is_refused() -> None:
     with pytest.raises(InputError, match="visit 7: detector 3 is given twice"):
-        _Stack(VISIT, [DetectorData(3), DetectorData(1), DetectorData(3)])
+        Stack(VISIT, [DetectorData(3), DetectorData(1), DetectorData(3)])
     with pytest.raises(InputError, match="detector numbers fit in 16 bits"):
-        _Stack(VISIT, [DetectorData(70_000)])
+        Stack(VISIT, [DetectorData(70_000)])
 
 
 def test_what_one_detector_has_and_another_lacks_is_null_there(database: str) -> None:
@@ -288,7 +290,7 @@ def test_none_and_nan_are_null_in_any_column(nothing: float | None) -> None:
     """As pandas hands them over: object arrays with holes."""
     for name, value in (("snr", 5.0), ("psf_ndata", 3), ("is_negative", True), ("reliability_version", "a")):
         given = np.array([value, nothing], dtype=object)
-        (column,) = [c for c in _Stack(VISIT, [DetectorData(3, minimal(**{name: given}))]).given if c.name == name]
+        (column,) = [c for c in Stack(VISIT, [DetectorData(3, minimal(**{name: given}))]).given if c.name == name]
         assert column.present.tolist() == [True, False], name
         assert column.values[0] == value
 
@@ -375,4 +377,4 @@ def test_longitudes_of_an_outline_are_below_180() -> None:
 )
 def test_what_is_no_outline_is_refused(corners: Any, says: str) -> None:
     with pytest.raises(InputError, match=f"^visit 7, detector 3: .*{says}"):
-        _detector_columns(_Stack(VISIT, [DetectorData(3, minimal(), footprint=corners)]))
+        detector_columns(Stack(VISIT, [DetectorData(3, minimal(), footprint=corners)]))

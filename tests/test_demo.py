@@ -17,7 +17,9 @@ import pytest
 from command_line import l1db
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from l1db import demo
+from l1db.demo.night import make_night
+from l1db.demo.plot import plot
+from l1db.demo.score import Comparison, compare, count_pairs
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_the_made_up_night_is_found_again_and_its_queries_run(beside: str) -> No
         assert "(0 rows)" not in done.stdout
 
     # It may be run again, and the truth is no wishful thinking: the database has it all.
-    night = demo.make_night()
+    night = make_night()
     with psycopg.connect(own(beside)) as connection:
         found = dict(connection.execute("select dia_source_id, dia_object_id from dia_source").fetchall())
     assert set(found) == set(night.truth)
@@ -90,7 +92,7 @@ def test_packets_that_are_none_are_one_line_and_make_no_database(beside: str, tm
 
 
 def test_the_night_has_what_it_says() -> None:
-    night = demo.make_night(7, n_visits=4)
+    night = make_night(7, n_visits=4)
     assert len(night.calls) == 16
     assert {visit.band for visit, _ in night.calls} == {"g", "r", "i"}
     ids = [i for _, data in night.calls for i in data.sources["dia_source_id"].tolist()]  # type: ignore[union-attr]
@@ -106,7 +108,7 @@ def test_the_night_has_what_it_says() -> None:
 def test_compare_sees_duplicates_losses_and_mixtures() -> None:
     truth = {1: 10, 2: 10, 3: 20, 4: 30, 5: 40}
     found = {1: 100, 2: 101, 3: None, 4: 102, 5: 102}
-    assert demo.compare(truth, found) == demo.Comparison(n_true=4, n_objects=3, n_duplicates=1, n_lost=1, n_mixed=1)
+    assert compare(truth, found) == Comparison(n_true=4, n_objects=3, n_duplicates=1, n_lost=1, n_mixed=1)
 
 
 def test_pairs_are_those_of_a_count_by_hand() -> None:
@@ -114,21 +116,21 @@ def test_pairs_are_those_of_a_count_by_hand() -> None:
     truth = {i: f"o{rng.integers(5)}" for i in range(60)}
     visit = {i: i for i in truth}
     found: dict[int, int | None] = {i: int(rng.integers(6)) or None for i in truth}
-    pairs = demo.count_pairs(truth, visit, found)
+    pairs = count_pairs(truth, visit, found)
     both = list(combinations(truth, 2))
     same = [truth[a] == truth[b] for a, b in both]
     together = [found[a] is not None and found[a] == found[b] for a, b in both]
     assert (pairs.n_true, pairs.n_found) == (sum(same), sum(together))
     assert pairs.n_common == sum(s and t for s, t in zip(same, together, strict=True))
-    twice = demo.count_pairs({1: "a", 2: "a", 3: "a"}, {1: 7, 2: 7, 3: 8}, {1: 5, 2: None, 3: 5})
+    twice = count_pairs({1: "a", 2: "a", 3: "a"}, {1: 7, 2: 7, 3: 8}, {1: 5, 2: None, 3: 5})
     assert (twice.n_true, twice.n_found, twice.n_common) == (1, 1, 1)
 
 
 def test_the_plot_puts_points_where_they_are() -> None:
-    lines = demo.plot([(0, 0, "g"), (10, 100, "r"), (10, 100, "i"), (5, 50, "g")], width=11, height=5)
+    lines = plot([(0, 0, "g"), (10, 100, "r"), (10, 100, "i"), (5, 50, "g")], width=11, height=5)
     assert [line.partition("│")[2] for line in lines[:5]] == [
         "          *", "           ", "     g     ", "           ", "g          ",
     ]  # fmt: skip
     assert lines[0].startswith("100 ")
-    assert demo.plot([]) == []
-    assert sum("g" in line for line in demo.plot([(1, 1, "g")])) == 1
+    assert plot([]) == []
+    assert sum("g" in line for line in plot([(1, 1, "g")])) == 1

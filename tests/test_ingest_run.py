@@ -13,9 +13,8 @@ import pytest
 from astropy.table import Table
 from recorder import Recorder
 
-from l1db import ingest as run
 from l1db.errors import InputError, RefusedError
-from l1db.ingest import RunResult, ingest_files
+from l1db.ingest import RunResult, ingest_files, inputs
 from l1db.visit import Visit
 
 
@@ -80,7 +79,7 @@ def test_row_numbers_are_those_of_the_file(table: Path) -> None:
 def test_files_with_parts_of_a_visit_are_taken_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
-    monkeypatch.setattr(run, "ROWS_IN_MEMORY", in_memory)
+    monkeypatch.setattr(inputs, "ROWS_IN_MEMORY", in_memory)
     first, second = sources([101, 102], [0, 1]), sources([102, 103], [2, 3])
     second["snr"] = 7.0
     first["parentDiaSourceId"] = 5

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from l1db.errors import BadRow, InputError
-from l1db.ingest import ClientFactory, Progress, RunResult, VisitData, ingest_visits
+from l1db.ingest.run import ClientFactory, Progress, RunResult, VisitData, ingest_visits
+from l1db.rejects import explain
 from l1db.replay import rubin, ztf
 from l1db.replay.packets import Packet, find_files, read_packets
 
@@ -58,12 +59,7 @@ class Collection:
 
     def explain(self, bad_rows: Sequence[BadRow]) -> str:
         """One line: file, source and column of the first unusable source, and how many more there are."""
-        first = min(bad_rows, key=lambda bad: bad.row)
-        key = sorted(self._found)[first.row - 1]
-        others = len({bad.row for bad in bad_rows}) - 1
-        more = f" ({others} more unusable source{'s' if others > 1 else ''})" if others else ""
-        return f"{self._found[key][1]}: source {key[1]}, column {first.column}: {first.why}{more}"
-
+        return explain(bad_rows, self.origin, "source")
 
     def origin(self, row: int) -> str:
         """File and source of a row."""
@@ -134,8 +130,7 @@ def replay_files(
         n_detectors=sum(len(data.detectors) for data in visits),
         mode="supplement",
         workers=workers,
-        explain=collection.explain,
-        origin=collection.origin,
+        origins=collection,
         reject=rejected.extend if skip_bad else None,
         progress=progress,
     )

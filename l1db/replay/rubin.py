@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1db.columns import DTYPES, GIVEN, PER_DETECTOR, Column
-from l1db.ingest import VisitData
+from l1db.ingest.run import VisitData
 from l1db.names import to_snake
 from l1db.visit import DetectorData, Visit
 

@@ -17,7 +17,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from l1db import units
-from l1db.ingest import VisitData
+from l1db.ingest.run import VisitData
 from l1db.visit import DetectorData, Visit
 
 BANDS = {1: "g", 2: "r", 3: "i"}

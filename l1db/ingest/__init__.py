@@ -1,0 +1,94 @@
+"""The run of `l1db ingest`: tables in, one call of the client per visit.
+
+Visits go in in the order they were taken, each with all its detectors in one transaction.  With several workers the
+detectors of a visit are spread over them, each detector a transaction of its own, and a visit is finished before the
+next begins.  Every file is read and checked before anything is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from l1db.client import Mode
+from l1db.errors import BadRow, InputError
+from l1db.ingest.grouping import refuse_listed
+from l1db.ingest.inputs import Inputs
+from l1db.ingest.run import ClientFactory, Progress, RunResult, ingest_visits
+from l1db.tables import read_visits
+
+__all__ = ["RunResult", "ingest_files"]
+
+
+def ingest_files(
+    client_factory: ClientFactory,
+    sources: Sequence[Path],
+    *,
+    visits: Path | None = None,
+    mode: Mode = "new",
+    workers: int = 1,
+    strict: bool = False,
+    skip_bad: bool = False,
+    bands: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Ingest tables of DiaSources.
+
+    Parameters
+    ----------
+    client_factory
+        Opens a client; called once for each worker.
+    sources
+        Tables with one row per DiaSource.  Files that hold parts of one visit are taken together.
+    visits
+        Table with one row per (visit, detector).  Without it a visit's band is that of its sources, and its midpoint
+        their median midpoint.
+    mode
+        As in `l1db.Client.ingest`.
+    workers
+        Connections at work at once.  With more than one, each detector is a transaction of its own.
+    strict
+        Refuse unknown columns.
+    skip_bad
+        Set unusable rows aside, into ``<input>.rejects.ecsv`` beside each input, and store the rest.
+    bands
+        The survey's; rows in others are unusable.  Without it the database refuses the whole visit.
+    progress
+        Called as ``progress(stage, done, total)``.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, or has unusable rows and ``skip_bad`` is off: then nothing of that visit is stored
+        (with several workers: nothing of that detector).
+    RefusedError
+        If the database refuses a visit.
+    """
+    if not sources:
+        raise InputError("no input: name at least one table of sources")
+    inputs = Inputs(sources, strict=strict, progress=progress)
+    visit_table = read_visits(visits) if visits is not None else None
+    if visit_table is not None:
+        refuse_listed(visit_table, bands)
+    bad_rows = [*inputs.bad_rows, *inputs.ungroupable(visit_table, bands)]
+    if bad_rows and not skip_bad:
+        raise InputError(inputs.explain(bad_rows), bad_rows)
+    inputs.reject(bad_rows)
+    rejected: list[BadRow] = [*bad_rows]
+    warnings = list(inputs.warnings)
+    if visit_table is not None and visit_table.warning:
+        warnings.append(visit_table.warning)
+    try:
+        results = ingest_visits(
+            client_factory,
+            inputs.visits(visit_table),
+            n_detectors=inputs.n_detectors(visit_table),
+            mode=mode,
+            workers=workers,
+            origins=inputs,
+            reject=rejected.extend if skip_bad else None,
+            progress=progress,
+        )
+    finally:
+        files = inputs.write_rejects(rejected)
+    return RunResult(results, len({bad.row for bad in rejected}), files, tuple(warnings))

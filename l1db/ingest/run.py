@@ -1,0 +1,230 @@
+"""Visits go in one after the other, in calls of the client: a visit each, or with several workers a detector each."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l1db.client import Mode
+from l1db.errors import BadRow, InputError, RefusedError
+from l1db.visit import DetectorData, IngestResult, Visit
+
+# Called as progress(stage, done, total); the stages are "read" (files) and "ingest" (detectors).
+Progress = Callable[[str, int, int], None]
+
+
+class Ingester(Protocol):
+    """What a run needs of `l1db.Client`."""
+
+    def ingest(self, visit: Visit, detectors: Sequence[DetectorData], *, mode: Mode = "new") -> IngestResult:
+        """Store one or more detectors of a visit in one transaction."""
+        ...
+
+    def cancel(self) -> None:
+        """End the call that another thread has under way."""
+        ...
+
+
+ClientFactory = Callable[[], AbstractContextManager[Ingester]]
+
+
+class Origins(Protocol):
+    """Where the rows of a run come from, by their numbers; for what is said of them."""
+
+    def origin(self, row: int) -> str:
+        """Where a row comes from."""
+        ...
+
+    def explain(self, bad_rows: Sequence[BadRow]) -> str:
+        """One line: where the first unusable row is, what is wrong with it, and how many more there are."""
+        ...
+
+
+@dataclass(frozen=True)
+class VisitData:
+    """One visit with the detectors that a run hands in."""
+
+    visit: Visit
+    detectors: tuple[DetectorData, ...]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Parameters
+    ----------
+    results
+        One for each call of the client, in the order of the visits.
+    n_rejected
+        Rows set aside.
+    rejects
+        The files they were written to.
+    warnings
+        What was ignored, one line per file.
+    """
+
+    results: tuple[IngestResult, ...] = ()
+    n_rejected: int = 0
+    rejects: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_visits(self) -> int:
+        """Visits gone through."""
+        return len({result.visit for result in self.results})
+
+    @property
+    def n_detectors(self) -> int:
+        """Detectors gone through."""
+        return sum(len(result.detectors) for result in self.results)
+
+    @property
+    def n_sources(self) -> int:
+        """DiaSources stored, over all detectors."""
+        return sum(result.n_sources for result in self.results)
+
+    @property
+    def n_new_objects(self) -> int:
+        """DiaObjects founded."""
+        return sum(result.n_new_objects for result in self.results)
+
+    @property
+    def n_alerts(self) -> int:
+        """Alerts issued."""
+        return sum(result.n_alerts for result in self.results)
+
+    def by_status(self) -> dict[str, int]:
+        """Detectors by what became of them: stored, unchanged, replaced, supplemented, released."""
+        counts: dict[str, int] = {}
+        for result in self.results:
+            for detector in result.detectors:
+                counts[detector.status] = counts.get(detector.status, 0) + 1
+        return counts
+
+
+def ingest_visits(
+    client_factory: ClientFactory,
+    visits: Iterable[VisitData],
+    *,
+    n_detectors: int,
+    mode: Mode,
+    workers: int = 1,
+    origins: Origins,
+    reject: Callable[[Sequence[BadRow]], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[IngestResult, ...]:
+    """Ingest visits one after the other.
+
+    Parameters
+    ----------
+    client_factory
+        Opens a client; called once for each worker.
+    visits
+        In the order in which they are to go in.
+    n_detectors
+        How many detectors they have together, for ``progress``.
+    mode
+        As in `l1db.Client.ingest`.
+    workers
+        With one, a visit is one call; with more, each detector is one.
+    origins
+        Says where rows are that the database finds unusable, and where a visit is that it refuses.
+    reject
+        Takes the rows that the database finds unusable, and the call is made again without them; None: they end the
+        run.
+    progress
+        Called as ``progress("ingest", done, n_detectors)``.
+    """
+    results: list[IngestResult] = []
+    done = 0
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client_factory()) for _ in range(max(1, workers))]
+
+        def count(result: IngestResult, detectors: Sequence[DetectorData]) -> None:
+            nonlocal done
+            results.append(result)
+            done += len(detectors)
+            if progress is not None:
+                progress("ingest", done, n_detectors)
+
+        if workers <= 1:
+            for data in visits:
+                count(_ingest(clients[0], data.visit, data.detectors, mode, origins, reject), data.detectors)
+            return tuple(results)
+
+        idle: queue.SimpleQueue[Ingester] = queue.SimpleQueue()
+        for client in clients:
+            idle.put(client)
+
+        def store(visit: Visit, detectors: Sequence[DetectorData]) -> IngestResult:
+            client = idle.get()
+            try:
+                return _ingest(client, visit, detectors, mode, origins, reject)
+            finally:
+                idle.put(client)
+
+        pool = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="ingest"))
+        for data in visits:
+            calls = [(detector,) for detector in data.detectors]
+            pending = [pool.submit(store, data.visit, call) for call in calls]
+            try:
+                for future, call in zip(pending, calls, strict=True):
+                    count(future.result(), call)
+            except BaseException as error:
+                for future in pending:
+                    future.cancel()
+                if not isinstance(error, Exception):  # interrupted: what is under way shall not go on
+                    for client in clients:
+                        client.cancel()
+                raise
+    return tuple(results)
+
+
+def _ingest(
+    client: Ingester,
+    visit: Visit,
+    detectors: Sequence[DetectorData],
+    mode: Mode,
+    origins: Origins,
+    reject: Callable[[Sequence[BadRow]], None] | None,
+) -> IngestResult:
+    """One call, made again without the rows that the database cannot use, if these may be set aside."""
+    while True:
+        try:
+            return client.ingest(visit, detectors, mode=mode)
+        except RefusedError as error:
+            rows = [int(d.row_numbers.min()) for d in detectors if d.row_numbers is not None and len(d.row_numbers)]
+            if not rows:
+                raise
+            raise RefusedError(f"{origins.origin(min(rows))}: {error}") from error
+        except InputError as error:
+            if not error.rows:
+                raise
+            if reject is None:
+                stored = "nothing of this visit was stored" if len(detectors) != 1 else "this detector was not stored"
+                raise InputError(f"{origins.explain(error.rows)}; {stored}", error.rows) from error
+            bad = np.unique([row.row for row in error.rows])
+            kept = [_without(detector, bad) for detector in detectors]
+            if sum(map(len, kept)) == sum(map(len, detectors)):
+                raise
+            reject(error.rows)
+            detectors = kept
+
+
+def _without(detector: DetectorData, rows: NDArray[np.int64]) -> DetectorData:
+    if detector.row_numbers is None:
+        return detector
+    keep = ~np.isin(detector.row_numbers, rows)
+    if keep.all():
+        return detector
+    columns = {name: np.asanyarray(values)[keep] for name, values in detector.sources.items()}
+    return replace(detector, sources=columns, row_numbers=detector.row_numbers[keep])
