@@ -42,7 +42,7 @@ grant execute on function
     l1_api.lap(jsonb, text),
     l1_api.refresh_statistics(name, bigint),
     l1_api.claim_detectors(l1.visit, l1.survey, text),
-    l1_api.check_stage(l1.visit, text),
+    l1_api.check_stage(l1.visit),
     l1_api.lock_footprints(l1.visit, l1.survey),
     l1_api.lock_sky(double precision, double precision, double precision),
     l1_api.recall_ids(l1.visit),

@@ -1,4 +1,5 @@
--- The code of l1db in the order in which it is installed; every file holds one object, named as its file.
+-- The code of l1db in the order in which it is installed; every file holds one function or
+-- view, named as its file, and the triggers that call it.
 -- `l1db upgrade` (or alembic) runs this list inside the upgrade's transaction; psql -f install.sql does the same by hand.
 \ir maintain/current_survey.sql
 \ir sky/bounding_cap.sql
@@ -25,7 +26,8 @@
 \ir ingest/withdraw_attempts.sql
 \ir ingest/recall_ids.sql
 \ir ingest/take_in_sources.sql
-\ir measure/mean_position.sql
+\ir measure/mean_ra.sql
+\ir measure/mean_dec.sql
 \ir associate/offset_variance.sql
 \ir associate/log_likelihood.sql
 \ir associate/mutual_best.sql

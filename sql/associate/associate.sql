@@ -6,7 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.associate(2)
 --
---   Step 1 of the night: each source is given to at most one DiaObject.  Detectors are associated one by one, by their
+--   The first step of the night: each source is given to at most one DiaObject.  Detectors are associated one by one, by their
 --   own errors and densities, and then compared; so one call for a whole focal plane and single calls decide alike.
 --
 -- Reads:   pg_temp.claim, pg_temp.source, l1.dia_object, l1.dia_source, l1.visit_detector

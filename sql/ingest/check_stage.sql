@@ -1,18 +1,17 @@
-create function l1_api.check_stage(p_visit l1.visit, p_mode text)
+create function l1_api.check_stage(p_visit l1.visit)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.check_stage(2)
+-- Function: l1_api.check_stage(1)
 --
 --   Refuses a call whose rows cannot be stored as they are.  The error's message names the first such row; its DETAIL
 --   lists all of them as JSON, so that a client can name rows of the user's file, or leave them out.
 --
 -- Parameters:
 --   p_visit  - the visit
---   p_mode   - mode of the ingest; a supplement may repeat sources that the visit already has
--- Reads:    pg_temp.stage_source, pg_temp.stage_detector, l1.dia_source
+-- Reads:    pg_temp.stage_source, pg_temp.stage_detector, l1.dia_source, l1.dia_source_history
 -- Errors:   L1B01
 --
 -- Algorithm:
@@ -122,18 +121,18 @@ begin
     -- q3c is quick to say what is inside; only for the others PostGIS is asked how far out they are.
     if v_trouble = '[]' then
         with outline as materialized (
-            select c.detector,
-                   c.footprint,
+            select given.detector,
+                   given.footprint,
                    array_agg(ring.value order by ring.rank) as corners
-              from pg_temp.claim c
-             cross join lateral st_dumppoints(c.footprint::geometry) as corner
+              from (select d.detector, st_geogfromtext(d.footprint) as footprint
+                      from pg_temp.stage_detector d) as given
+             cross join lateral st_dumppoints(given.footprint::geometry) as corner
              cross join lateral (values
                 (2 * corner.path[2], mod(st_x(corner.geom)::numeric + 360, 360)::double precision),
                 (2 * corner.path[2] + 1, st_y(corner.geom))
              ) as ring(rank, value)
-             where c.status <> 'unchanged'
-               and corner.path[2] > 1
-             group by c.detector, c.footprint
+             where corner.path[2] > 1
+             group by given.detector, given.footprint
         )
         select jsonb_agg(jsonb_build_object(
                    'ordinal', s.ordinal, 'column', 'ra',
@@ -161,4 +160,4 @@ begin
     end if;
 end
 $$;
-comment on function l1_api.check_stage(l1.visit, text) is 'Refuses a call whose rows cannot be stored as they are';
+comment on function l1_api.check_stage(l1.visit) is 'Refuses a call whose rows cannot be stored as they are';

@@ -67,15 +67,15 @@ begin
                   hint = 'Call l1_api.open_visit first.';
     end if;
 
+    perform l1_api.check_stage(v_visit);
+    v_timings := l1_api.lap(v_timings, 'check');
+
     -- The ledger: what is each detector to become?
     perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
     select * into v_visit from l1.visit v where v.visit = p_visit;  -- from here on nobody can correct it
     v_timings := l1_api.lap(v_timings, 'claim');
 
     if exists (select from pg_temp.claim c where c.status <> 'unchanged') then
-        perform l1_api.check_stage(v_visit, p_mode);
-        v_timings := l1_api.lap(v_timings, 'check');
-
         perform l1_api.lock_footprints(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'lock');
 

@@ -7,7 +7,7 @@ as $$
 -- Function: l1_api.lock_footprints(2)
 --
 --   Takes the sky that this ingest may write on: one cap around all footprints of the call, around the sources of
---   detectors without footprint, and around what a replacement withdraws; 20 arcsec and two association radii wider.
+--   detectors without footprint and of supplements, and around what a replacement withdraws; 20 arcsec and two association radii wider.
 --
 -- Returns:  number of cells locked
 -- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source
@@ -28,7 +28,7 @@ begin
           join pg_temp.stage_source s
             on s.detector = c.detector
          where c.status <> 'unchanged'
-           and c.footprint is null
+           and (c.footprint is null or c.status = 'supplemented')
         union all
         select x.ra,
                x.dec

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -404,6 +406,10 @@ def test_40_000_sources_with_all_columns_fit_in_500_MB(database: str, tmp_path: 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_ingest_ends_with_130_and_one_line(database: str, tmp_path: Path, workers: int) -> None:
+    def heed_interrupts() -> None:
+        """Python in the child raises KeyboardInterrupt only if it does not inherit that SIGINT is ignored."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     path = write(sources(), tmp_path / "night.csv")
     with psycopg.connect(database) as blocker:
         blocker.execute("lock table l1.visit in access exclusive mode")
@@ -420,12 +426,16 @@ def test_an_interrupted_ingest_ends_with_130_and_one_line(database: str, tmp_pat
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_interrupts,
         )
         waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         with psycopg.connect(database, autocommit=True) as watcher:
             while process.poll() is None and watcher.execute(waiting).fetchone() is None:
-                pass
-        process.send_signal(2)
-        out, err = process.communicate(timeout=30)
+                time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, out, err) == (130, "", "l1db: interrupted\n")
     assert contents(database)["dia_source"] == 0
