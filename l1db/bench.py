@@ -29,7 +29,7 @@ from l1db import database
 from l1db.binary_copy import WireColumn, encode
 from l1db.client import Client
 from l1db.columns import DIA_SOURCE, DTYPES, GIVEN
-from l1db.connection import connect
+from l1db.connection import connect, no_connection
 from l1db.errors import InputError
 from l1db.visit import DetectorData, Visit
 
@@ -86,7 +86,7 @@ def run(
         Print one JSON object instead of a table.
     """
     if area < PLANE_DEG2 + 0.1:
-        raise InputError(f"an area of {area} deg2 does not hold a focal plane of {PLANE_DEG2} deg2")
+        raise InputError(f"--area {area:g} does not hold a focal plane of {PLANE_DEG2} deg2: give 10 or more")
     own = make_conninfo(dsn, dbname="l1db_bench")
     console = Console(stderr=True)
     rng = np.random.default_rng(seed)
@@ -112,7 +112,11 @@ def run(
 
 
 def _drop(dsn: str) -> None:
-    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
+    try:
+        connection = psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise no_connection(error) from error
+    with connection:
         connection.execute("drop database if exists l1db_bench with (force)")
 
 
@@ -335,5 +339,10 @@ def _print(figures: dict[str, Any]) -> None:
         if isinstance(part, dict):
             table = Table(title=name.replace("_", " "), show_header=False)
             for key, value in part.items():
-                table.add_row(key.replace("_", " "), f"{value:,}")
+                table.add_row(key.replace("_", " "), f"{value:,}", _unit(key, value))
             console.print(table)
+
+
+def _unit(key: str, value: float) -> str:
+    """Counts are whole numbers; whatever else is no ratio is seconds."""
+    return "" if isinstance(value, int) else "x bare copy" if key == "ratio" else "s"

@@ -127,6 +127,7 @@ class Client:
                 clock.lap("ingest")
             clock.lap("commit")
         except psycopg.Error as error:
+            self._opened.pop(visit.visit, None)  # somebody may have corrected it
             raise self._refusal(visit, error, stack.row_numbers) from None
         timings = results[0][-1] if results else {}
         return IngestResult(
@@ -136,6 +137,8 @@ class Client:
         )
 
     def _open(self, visit: Visit) -> None:
+        if visit.midpoint_mjd_tai >= 2_400_000:
+            raise InputError(f"visit {visit.visit}: midpoint_mjd_tai {visit.midpoint_mjd_tai} is a JD, not an MJD")
         if not self._has_stage:
             self._connection.execute("select l1_api.open_stage()")
             self._has_stage = True

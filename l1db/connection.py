@@ -34,9 +34,9 @@ def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bo
     try:
         connection = psycopg.connect(dsn, autocommit=True, fallback_application_name=application_name)
     except psycopg.OperationalError as error:
-        why = one_line(error).removeprefix("connection failed: ")
-        raise DatabaseError(f"cannot connect to the database: {why}{_remedy(error)}") from error
+        raise no_connection(error) from error
     connection.execute("set search_path = l1, l1_api, public")
+    connection.execute("set datestyle = iso")  # psycopg reads no other
     if check:
         try:
             _check_stamp(connection)
@@ -59,7 +59,14 @@ def _check_stamp(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def _remedy(error: psycopg.OperationalError) -> str:
+def no_connection(error: psycopg.OperationalError) -> DatabaseError:
+    """What to raise where the server cannot be reached."""
+    why = one_line(error).removeprefix("connection failed: ")
+    return DatabaseError(f"cannot connect to the database: {why}{remedy(error)}")
+
+
+def remedy(error: psycopg.OperationalError) -> str:
+    """What to do about a connection that failed, to stand at the end of a line; empty if nobody knows."""
     text = str(error)
     if 'database "' in text and "does not exist" in text:
         return ": run `l1db init`"

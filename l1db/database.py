@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from alembic import command
@@ -16,13 +16,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from l1db import code, settings
-from l1db.connection import connect, one_line
+from l1db.connection import connect, no_connection, one_line
 from l1db.errors import DatabaseError
 from l1db.profiles import PROFILES
 
 ROLES = ("l1_read", "l1_ingest", "l1_publish", "l1_filter", "l1_admin")
 REQUIRED_EXTENSIONS = ("q3c", "postgis")
 OPTIONAL_EXTENSIONS = {"pg_sphere": "coverage maps"}
+
+Finding = Literal["ok", "note", "FAIL"]
 
 
 def init(dsn: str, profile: str | None = None, rules: Mapping[str, Any] | None = None) -> None:
@@ -61,7 +63,7 @@ def _create_database(dsn: str) -> None:
         return
     except psycopg.OperationalError as error:
         if name is None or f'database "{name}" does not exist' not in str(error):
-            raise DatabaseError(f"cannot connect to the database: {one_line(error)}") from error
+            raise no_connection(error) from error
     try:
         with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
             connection.execute(
@@ -189,39 +191,47 @@ def alembic_config(dsn: str) -> Config:
     return config
 
 
-def check(dsn: str) -> Iterator[tuple[bool, str]]:
+def check(dsn: str) -> Iterator[tuple[Finding, str]]:
     """Look a database over.
 
     Yields
     ------
-    tuple of bool and str
-        Whether the point is in order, and what was found.
+    tuple of Finding and str
+        ``ok``; ``note``, which hurts nothing that l1db needs; or ``FAIL``; and what was found.
     """
     with connect(dsn, application_name="l1db check", check=False) as connection:
         version = connection.info.server_version
-        yield version >= 150000, f"PostgreSQL {version // 10000}.{version % 10000}"
+        yield _ok(version >= 150000), f"PostgreSQL {version // 10000}.{version % 10000}"
         for name in REQUIRED_EXTENSIONS:
             found = _extension_version(connection, name)
-            yield found is not None, f"extension {name} {found or 'is missing: run `l1db init`'}"
+            yield _ok(found is not None), f"extension {name} {found or 'is missing: run `l1db init`'}"
         for name, purpose in OPTIONAL_EXTENSIONS.items():
             found = _extension_version(connection, name)
-            yield True, f"extension {name} {found or f'is missing: no {purpose}; all else works'}"
+            yield "ok" if found else "note", f"extension {name} {found or f'is missing: no {purpose}; all else works'}"
         stamp = code.installed_stamp(connection)
         yield (
-            stamp == code.stamp(),
+            _ok(stamp == code.stamp()),
             f"stored code {stamp}" if stamp == code.stamp() else
-            f"stored code is {stamp or 'missing'}, not {code.stamp()}: run `l1db upgrade`",
+            "there is no stored code: run `l1db init`" if stamp is None else
+            f"stored code is {stamp}, not {code.stamp()}: run `l1db upgrade`",
         )  # fmt: skip
         if stamp is None:
             return
         row = connection.execute("select to_jsonb(s) from l1_api.current_survey() s").fetchone()
         rules = row[0] if row else None
         if rules is None or rules["profile"] is None:
-            yield False, "there is no survey: run `l1db init`"
+            yield "FAIL", "there is no survey: run `l1db init`"
         else:
-            yield True, f"survey {rules['name']}, profile {rules['profile']}, version {rules['survey_version']}"
+            yield "ok", f"survey {rules['name']}, profile {rules['profile']}, version {rules['survey_version']}"
         row = connection.execute("select current_setting('jit')").fetchone()
-        yield row == ("off",), f"jit is {row[0] if row else '?'}" + ("" if row == ("off",) else ": run `l1db init`")
+        yield (
+            _ok(row == ("off",)),
+            f"jit is {row[0] if row else '?'}" + ("" if row == ("off",) else ": run `l1db init`"),
+        )
+
+
+def _ok(fine: bool) -> Finding:
+    return "ok" if fine else "FAIL"
 
 
 def change_survey(connection: psycopg.Connection[Any], changes: dict[str, Any], reason: str) -> int:

@@ -11,9 +11,12 @@ import numpy as np
 from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
+from l1db.columns import DIA_SOURCE, DTYPES
 from l1db.errors import BadRow
-from l1db.table_columns import is_null
-from l1db.table_formats import read_raw
+from l1db.table_columns import is_null, parse
+from l1db.table_formats import RawColumn, read_raw
+
+_KNOWN = {name: column for column in DIA_SOURCE for name in (column.name, column.apdb_name)}
 
 
 def explain(bad_rows: Sequence[BadRow], origin: Callable[[int], str], thing: str = "row") -> str:
@@ -35,7 +38,10 @@ def explain(bad_rows: Sequence[BadRow], origin: Callable[[int], str], thing: str
 
 
 def file_rejects(tables: Iterable[tuple[Path, Sequence[BadRow]]]) -> tuple[Path, ...]:
-    """File unusable rows in ``<table>.rejects.ecsv``, with every column as it was read, and what is wrong.
+    """File unusable rows in ``<file name>.rejects.ecsv``, with all their columns and what is wrong.
+
+    Columns that the database knows are numbers there, even if they come from a CSV; what is no number is left out, and
+    stands in ``rejected_why``.  So the table can be read again.
 
     Parameters
     ----------
@@ -49,9 +55,7 @@ def file_rejects(tables: Iterable[tuple[Path, Sequence[BadRow]]]) -> tuple[Path,
     """
     written: list[Path] = []
     for path, bad_rows in tables:
-        target = path.with_name(f"{path.stem}.rejects.ecsv")
-        if target in written:  # two inputs that differ in their suffix only
-            target = path.with_name(f"{path.name}.rejects.ecsv")
+        target = path.with_name(f"{path.name}.rejects.ecsv")
         _rejects(path, bad_rows).write(target, format="ascii.ecsv", overwrite=True)
         written.append(target)
     return tuple(written)
@@ -62,14 +66,25 @@ def _rejects(path: Path, bad_rows: Sequence[BadRow]) -> Table:
     rows = np.array(list(by_row))
     table = Table()
     for column in read_raw(path).columns:
-        values = column.values.to_numpy(zero_copy_only=False) if column.text else column.values
-        table[column.name] = _for_ecsv(values[rows - 1])
+        table[column.name] = _for_ecsv(_values(column)[rows - 1])
         if column.unit:
             table[column.name].unit = column.unit
     table["rejected_row"] = rows
     table["rejected_column"] = ["; ".join(b.column for b in bad) for bad in by_row.values()]
     table["rejected_why"] = ["; ".join(b.why for b in bad) for bad in by_row.values()]
     return table
+
+
+def _values(column: RawColumn) -> NDArray[Any]:
+    """A column's values; those of a known one as the database has them, but for real, which would round."""
+    if not column.text:
+        return np.asanyarray(column.values)
+    wanted = _KNOWN.get(column.name)
+    if wanted is None:
+        return np.asarray(column.values.to_numpy(zero_copy_only=False))
+    dtype = DTYPES[wanted.sql_type]
+    values, _ = parse(column, np.dtype("f8") if dtype.kind == "f" else dtype, wanted)
+    return values
 
 
 def _for_ecsv(values: NDArray[Any]) -> Any:

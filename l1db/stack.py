@@ -41,6 +41,8 @@ class Stack:
 
     def __init__(self, visit: Visit, detectors: Sequence[DetectorData]) -> None:
         self.visit = visit
+        if not np.isfinite(visit.midpoint_mjd_tai):
+            raise InputError(f"visit {visit.visit}: midpoint_mjd_tai {visit.midpoint_mjd_tai} is no time")
         self.detectors = sorted(detectors, key=lambda detector: detector.detector)
         for detector in self.detectors:
             _check_names(visit, detector)
@@ -135,6 +137,8 @@ def _wire_column(where: str, name: str, raw: NDArray[Any], row_numbers: NDArray[
             return WireColumn(name, texts, present)
         with np.errstate(over="ignore", invalid="ignore"):
             converted = values.astype(dtype)
+            if dtype.kind == "f":
+                converted += dtype.type(0)  # -0.0 is 0.0
         if dtype.kind in "iu" and (wrong := np.flatnonzero(present & (converted != values))).size:
             raise _unusable(where, name, wrong, row_numbers, values, "does not fit the column's type")
         if dtype.kind == "f" and (wrong := np.flatnonzero(present & ~np.isfinite(converted))).size:
@@ -193,7 +197,11 @@ def detector_columns(stack: Stack) -> list[WireColumn]:
         WireColumn("detector", np.array([d.detector for d in detectors], dtype=np.int16), everywhere),
         WireColumn("content_sha256", _objects(_content_hashes(stack, footprints)), everywhere),
     ]
-    for name, texts in (("footprint", footprints), ("software", [d.software for d in detectors])):
+    for name, texts in (
+        ("band", [stack.visit.band for _ in detectors]),
+        ("footprint", footprints),
+        ("software", [d.software for d in detectors]),
+    ):
         columns.append(WireColumn(name, _objects(texts), np.array([text is not None for text in texts], dtype=bool)))
     for name in _DETECTOR_FIELDS:
         numbers = [getattr(d, name) for d in detectors]
@@ -245,10 +253,10 @@ def _content_hashes(stack: Stack, footprints: Sequence[str | None]) -> list[byte
             present = column.present[start:end]
             if view is not None and (complete or present.all()):
                 if end > start:
-                    pieces += (header, view[start * size : end * size])
+                    pieces += (header, b"all", view[start * size : end * size])
             elif present.any():
                 values = column.values[start:end][present]
-                pieces += (header, np.packbits(present).tobytes())
+                pieces += (header, b"some", np.packbits(present).tobytes())
                 pieces.append(json.dumps(values.tolist()).encode() if view is None else values.tobytes())
         hashes.append(hashlib.sha256(b"".join(pieces)).digest())
     return hashes

@@ -142,7 +142,7 @@ def _fluxes_of_magnitudes(raw: RawTable, columns: dict[str, NDArray[Any]], magni
 def _typed(raw: RawTable, column: RawColumn, dtype: np.dtype[Any], wanted: Column) -> tuple[NDArray[Any], list[BadRow]]:
     """Values as ``dtype``, missing ones marked, and the rows that do not fit it (left as missing)."""
     if column.text:
-        return _parsed(column, dtype, wanted)
+        return parse(column, dtype, wanted)
     data = np.ma.getdata(column.values)
     null = is_null(column.values)
     kind = data.dtype.kind
@@ -189,7 +189,7 @@ def _misfits(data: NDArray[Any], null: NDArray[np.bool_], dtype: np.dtype[Any]) 
     return np.asarray(~null & ((data > limits.max) | (data < limits.min)))
 
 
-def _parsed(column: RawColumn, dtype: np.dtype[Any], wanted: Column) -> tuple[NDArray[Any], list[BadRow]]:
+def parse(column: RawColumn, dtype: np.dtype[Any], wanted: Column) -> tuple[NDArray[Any], list[BadRow]]:
     """Values of a column of strings: at once where all are in order, one by one where some are not."""
     strings: pa.Array = column.values
     null = strings.is_null().to_numpy(zero_copy_only=False)

@@ -251,6 +251,10 @@ def _of_astropy(column: Any) -> Any:
 
 def _read_csv(path: Path) -> RawTable:
     _, body = _after_remarks(_content(path))
+    header = body.partition(b"\n")[0].decode().strip()
+    if "," not in header and (other := next((mark for mark in (";", "\t", "|") if mark in header), "")):
+        name = {"\t": "tabs"}.get(other, other)
+        raise InputError(f"{path}: is it separated by commas? its first line has none, but {name}")
     table = _arrow_csv(path, body, delimiter=",", types=None)
     columns = tuple(
         RawColumn(n, pa.concat_arrays(c.chunks) if c.num_chunks else pa.array([], pa.string()), text=True)

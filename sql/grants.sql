@@ -44,6 +44,8 @@ grant execute on function
     l1_api.claim_detectors(l1.visit, l1.survey, text),
     l1_api.check_stage(l1.visit),
     l1_api.lock_footprints(l1.visit, l1.survey),
+    l1_api.parts_to_lock(l1.visit, double precision, double precision),
+    l1_api.lock_cells(integer[]),
     l1_api.lock_sky(double precision, double precision, double precision),
     l1_api.recall_ids(l1.visit),
     l1_api.take_in_sources(l1.visit, l1.survey),
@@ -71,6 +73,7 @@ grant execute on function
     to l1_ingest, l1_admin;
 
 grant execute on function
+    l1_api.present_snapshot(),
     l1_api.require_consumer(text),
     l1_api.add_consumer(text, text),
     l1_api.drop_consumer(text),

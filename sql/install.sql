@@ -4,6 +4,7 @@
 \ir maintain/current_survey.sql
 \ir sky/bounding_cap.sql
 \ir sky/sky_cells.sql
+\ir sky/lock_cells.sql
 \ir sky/lock_sky.sql
 \ir version/clock.sql
 \ir version/take_stamp.sql
@@ -21,6 +22,7 @@
 \ir ingest/passes_quality_gate.sql
 \ir ingest/check_stage.sql
 \ir ingest/claim_detectors.sql
+\ir ingest/parts_to_lock.sql
 \ir ingest/lock_footprints.sql
 \ir ingest/newest_withdrawn.sql
 \ir ingest/withdraw_attempts.sql
@@ -48,6 +50,7 @@
 \ir ingest/close_ledger.sql
 \ir ingest/lap.sql
 \ir ingest/ingest.sql
+\ir alert/present_snapshot.sql
 \ir alert/require_consumer.sql
 \ir alert/add_consumer.sql
 \ir alert/drop_consumer.sql

@@ -43,7 +43,7 @@ _visits = itertools.count(1)
 def ingest(dsn: str, n: int = 3, detector: int = 1) -> None:
     number = next(_visits)
     columns = {
-        "ra": 10 + np.arange(n) / 100,
+        "ra": 10 + np.arange(n) / 500,
         "dec": np.zeros(n),
         "psf_flux": np.full(n, 1000.0),
         "psf_flux_err": np.full(n, 100.0),
@@ -92,7 +92,7 @@ def test_version(database: str) -> None:
         (["ingest"], "see: l1db ingest --help"),
         (["ingest", "x.csv", "--fast"], "No such option: --fast (see: l1db ingest --help)"),
         (["ingest", "x.csv", "--workers", "0"], "see: l1db ingest --help"),
-        (["init", "--profile", "lsst"], "see: l1db init --help"),
+        (["init", "--profile", "lsst"], "l1db: Invalid value for '--profile': 'lsst' is not one of 'seed', 'rubin'"),
         (["survey", "set", "name=x"], "see: l1db survey set --help"),
     ],
 )
@@ -107,11 +107,26 @@ def test_a_malformed_dsn_is_one_line(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["init", "upgrade", "check", "status", "survey show", "ingest x.csv", "replay x", "listen c", "demo"]
+    "arguments",
+    [
+        "init",
+        "upgrade",
+        "check",
+        "status",
+        "survey show",
+        "ingest x.csv",
+        "replay x",
+        "listen c",
+        "demo",
+        "psql",
+        "bench visit",
+    ],
 )
 def test_a_server_that_is_down_is_one_line(arguments: str) -> None:
     line = l1db(*arguments.split(), dsn="host=127.0.0.1 port=1 dbname=l1db").error
     assert "Connection refused" in line
+    if "replay" not in arguments:
+        assert line.endswith(": start the server (`make setup` in a checkout), or point L1DB_DSN at another")
 
 
 @pytest.mark.parametrize(
@@ -192,10 +207,18 @@ def test_upgrade_of_a_database_without_extensions_says_init(server: Any) -> None
 def test_check_passes_on_a_good_database_and_fails_on_another(database: str, server: Any) -> None:
     good = l1db("check", dsn=database)
     assert (good.code, good.err) == (0, "")
-    assert all(line.startswith("ok  ") for line in good.out.splitlines())
+    assert all(line.startswith(("ok  ", "note  ")) for line in good.out.splitlines())
     bad = l1db("check", dsn=make_conninfo(server.dsn, dbname="postgres"))
     assert bad.code == 1
     assert "FAIL  extension q3c is missing: run `l1db init`" in bad.out
+    assert "FAIL  there is no stored code: run `l1db init`" in bad.out
+
+
+def test_an_optional_extension_that_is_missing_is_a_note(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(l1db_database, "OPTIONAL_EXTENSIONS", {"not_there": "coverage maps"})
+    outcome = l1db("check", dsn=database)
+    assert outcome.code == 0
+    assert "note  extension not_there is missing: no coverage maps; all else works" in outcome.out
 
 
 def test_upgrade_brings_other_code_back(database: str) -> None:
@@ -243,12 +266,42 @@ def test_survey_set_makes_a_version_with_typed_values(database: str) -> None:
     assert re.search(r"^bands +u,g,r,i,z,y ", l1db("survey", "show", "--version", 1, dsn=database).out, re.MULTILINE)
 
 
+def test_survey_set_of_what_is_so_already_makes_no_version(rollback_dsn: str) -> None:
+    with psycopg.connect(rollback_dsn) as connection:
+        row = connection.execute("select history_days, max_new_objects from l1.survey").fetchone()
+    assert row is not None
+    changes = [f"history_days={row[0]}", "bands=u,g,r,i,z,y", f"max_new_objects={row[1]}"]
+    told = l1db("survey", "set", *changes, "--reason", "again", dsn=rollback_dsn).out
+    assert told == "nothing to change: survey version 1 has it so\n"
+
+
+def test_survey_show_keeps_brackets_and_the_names_of_rules_on_80_columns(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert l1db("survey", "set", "name=north [bold]x", "--reason", "[dim] test", dsn=database).code == 0
+    monkeypatch.setattr("l1db.cli.terminal._WIDE", 80)
+    with psycopg.connect(database) as connection:
+        rules = connection.execute(
+            "select attname from pg_attribute where attrelid = 'l1.survey'::regclass and attnum > 0"
+        ).fetchall()
+    shown = l1db("survey", "show", dsn=database).out
+    assert {rule for (rule,) in rules} <= set(shown.split())
+    assert "north [bold]x" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "north [bold]x" in l1db("status", dsn=database).out
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ("radius=1", "the survey has no rule radius. l1db survey show lists the rules."),
-        ("profile=ztf", "the survey has no rule profile"),
-        ("association_radius=20", "association_radius <= (15)"),
+        ("profile=ztf", "profile cannot be changed; make another database"),
+        (
+            "association_radius=-1",
+            "association_radius=-1 is not allowed: must satisfy association_radius > 0 AND association_radius <= 15; "
+            "nothing was changed",
+        ),
+        ("association_radius=nan", "rule association_radius: nan is not a finite number"),
         ("association_radius=wide", "rule association_radius: 'wide' is not of type double precision"),
         ("quality_gate=maybe", "rule quality_gate: 'maybe' is not of type boolean (true or false)"),
         ("max_new_objects=1.5", "rule max_new_objects: '1.5' is not of type integer"),
@@ -320,7 +373,9 @@ def test_listen_in_json_writes_identifiers_as_strings(database: str) -> None:
 
 def test_listen_to_an_unknown_consumer_lists_the_known(database: str) -> None:
     l1db("listen", "filters", "--start", "now", "--once", dsn=database)
-    assert "there is no consumer brokers; there are: filters" in l1db("listen", "brokers", "--once", dsn=database).error
+    line = l1db("listen", "brokers", "--once", dsn=database).error
+    assert "there is no consumer brokers; there are: filters" in line
+    assert line.endswith("Add it: l1db listen brokers --start now")
 
 
 def test_a_batch_is_not_acknowledged_if_the_reader_went_away(database: str) -> None:
@@ -349,11 +404,16 @@ def test_a_login_without_rights_is_one_line(database: str, server: Any) -> None:
         connection.execute(sql.SQL("drop role if exists {}").format(role))
         connection.execute(sql.SQL("create role {} login").format(role))
         try:
-            line = l1db("status", dsn=make_conninfo(database, user="l1db_test_nobody")).error
+            nobody = make_conninfo(database, user="l1db_test_nobody")
+            line = l1db("status", dsn=nobody).error
+            listening = l1db("listen", "c", "--start", "now", dsn=nobody).error
+            changing = l1db("survey", "set", "name=x", "--reason", "x", dsn=nobody).error
         finally:
             connection.execute(sql.SQL("drop role {}").format(role))
     assert "permission denied" in line
-    assert "member of a role" in line
+    assert "member of role l1_read" in line
+    assert "member of role l1_publish" in listening
+    assert "member of role l1_admin" in changing
 
 
 # --- bench, demo: wiring ---------------------------------------------------------------------------------------------

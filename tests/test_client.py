@@ -378,3 +378,22 @@ def test_longitudes_of_an_outline_are_below_180() -> None:
 def test_what_is_no_outline_is_refused(corners: Any, says: str) -> None:
     with pytest.raises(InputError, match=f"^visit 7, detector 3: .*{says}"):
         detector_columns(Stack(VISIT, [DetectorData(3, minimal(), footprint=corners)]))
+
+
+def test_a_column_with_a_hole_never_hashes_as_a_full_one() -> None:
+    """Bytes made to coincide: the hole's bitmap and 31 values of one against 32 values of the other."""
+    values = np.arange(32, dtype=np.float32)
+    bitmap = np.ones(32, dtype=bool)
+    bitmap[25] = False  # as a float its bytes are -1.9999999
+    full = np.concatenate([np.packbits(bitmap).view(np.float32), values[:31]])
+    holed = np.ma.array(np.insert(values[:31], 25, 0), mask=~bitmap)
+
+    def sha256(snr: Any) -> bytes:
+        sources = {"dia_source_id": np.arange(1, 33), "ra": values, "dec": values, "psf_flux": values + 1,
+                   "psf_flux_err": values + 1, "snr": snr}  # fmt: skip
+        stack = Stack(l1db.Visit(1, "r", 61_000.0), [l1db.DetectorData(0, sources)])
+        (column,) = (c for c in detector_columns(stack) if c.name == "content_sha256")
+        return bytes(column.values[0])
+
+    assert sha256(full) != sha256(holed)
+    assert sha256(np.full(32, 0.0)) == sha256(np.full(32, -0.0))

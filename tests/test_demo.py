@@ -48,6 +48,11 @@ def test_the_made_up_night_is_found_again_and_its_queries_run(beside: str) -> No
     assert int(issued) > 1000
     assert out.count(" alerts  visit") >= 12
     assert "Light curve of DiaObject" in out
+    assert "a * is where points of several bands meet" in out
+    assert re.search(r"\(without object: \d+ sources are the second of a thing that was seen twice in one visit", out)
+    names = conninfo_to_dict(own(beside))["dbname"], conninfo_to_dict(beside)["dbname"]
+    assert "These data are in database {}; `make psql` and `l1db psql` open {} instead.".format(*names) in out
+    assert all(len(line) <= 80 for line in out.splitlines() if re.match(r"[0-9:.]+  batch ", line))
     assert re.search(r"until +sources +ra +dec", out)
     assert len(re.findall(r"^2025-\S+ +[gri] +2 +8 ", out, re.MULTILINE)) == 3
 

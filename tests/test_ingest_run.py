@@ -124,7 +124,9 @@ def test_an_unusable_row_is_named_with_the_files_own_column_and_stores_nothing_o
     table.write(tmp_path / "s.ecsv")
     recorder = Recorder()
     with pytest.raises(
-        InputError, match=rf"s\.ecsv: row {first}, column psfFlux: is beyond 1e6 \(1 more unusable row\)"
+        InputError,
+        match=rf"s\.ecsv: row {first}, column psfFlux: is beyond 1e6 \(1 more unusable row\); "
+        "--skip-bad sets them aside in a table; nothing of visit 101 was stored; 1 visit before it was stored$",
     ):
         ingest(recorder, tmp_path / "s.ecsv")
     assert [v.visit for v, _, _ in recorder.calls] == [102]
@@ -147,12 +149,12 @@ def test_skip_bad_files_unusable_rows_beside_the_input_and_stores_the_rest(tmp_p
     table["note"] = [f"n{i}" for i in range(6)]
     table["ra"].unit = "deg"
     table.write(tmp_path / "s.fits")
-    (tmp_path / "s.rejects.ecsv").write_text("of an earlier run")
+    (tmp_path / "s.fits.rejects.ecsv").write_text("of an earlier run")
     recorder = Recorder()
     result = ingest(recorder, tmp_path / "s.fits", skip_bad=True)
     assert result.n_rejected == 3
     assert result.n_sources == 3
-    assert result.rejects == (tmp_path / "s.rejects.ecsv",)
+    assert result.rejects == (tmp_path / "s.fits.rejects.ecsv",)
     rejects = Table.read(result.rejects[0])
     assert rejects["rejected_row"].tolist() == [2, 4, 5]
     assert rejects["rejected_column"].tolist() == ["psfFlux", "detector", "psfFlux"]
@@ -226,9 +228,32 @@ def test_sources_that_contradict_the_table_of_visits_are_refused(
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_refusal_of_the_database_is_told_with_file_and_row(table: Path, workers: int) -> None:
     recorder = Recorder(refuse=103)
-    with pytest.raises(RefusedError, match=r"s\.csv: row \d+: visit contradicts the stored one$"):
+    says = (
+        r"s\.csv: visit contradicts the stored one; "
+        "nothing of visit 103 was stored; 1 visit before it was stored, 1 after it was not tried$"
+    )
+    with pytest.raises(RefusedError, match=says):
         ingest(recorder, table, workers=workers)
     assert {v.visit for v, _, _ in recorder.calls} == {102}
+
+
+def test_after_a_refusal_it_is_told_which_detectors_of_the_visit_were_stored(tmp_path: Path) -> None:
+    table = sources([101], [0, 1, 2, 4])
+    table["psfFlux"][table["detector"] == 4] = 2e6
+    table.write(tmp_path / "s.csv")
+    with pytest.raises(InputError, match=r"; of visit 101 detector 4 was not stored, detectors 0 to 2 were$") as told:
+        ingest(Recorder(), tmp_path / "s.csv", workers=4)
+    assert [row.column for row in told.value.rows] == ["psf_flux"]
+
+
+def test_a_file_that_is_named_twice_is_refused(table: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    with pytest.raises(InputError, match=r"s\.csv: is named twice, and would double its sources"):
+        ingest(recorder, table, table)
+    (tmp_path / "other.csv").symlink_to(table)
+    with pytest.raises(InputError, match=r"other\.csv: is the same file as .*s\.csv"):
+        ingest(recorder, table, tmp_path / "other.csv")
+    assert recorder.opened == 0
 
 
 def test_a_broken_file_ends_the_run_before_anything_is_stored(table: Path, tmp_path: Path) -> None:

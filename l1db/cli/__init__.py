@@ -6,6 +6,7 @@ command runs.  Errors become one line here and nowhere else.
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -16,7 +17,7 @@ import typer
 
 from l1db.cli import alerts, intake, management, measurements, state, survey
 from l1db.connection import one_line
-from l1db.errors import L1dbError
+from l1db.errors import L1dbError, RefusedError
 
 app = typer.Typer(
     name="l1db",
@@ -52,6 +53,12 @@ app.add_typer(measurements.bench, name="bench", rich_help_panel=_TRY)
 # typer brings its own click, or uses the one installed, by version; these are the classes of whichever it is.
 _UsageError = typer.BadParameter.__bases__[0]
 _NO_ARGUMENTS = "NoArgsIsHelpError"
+
+
+# The database's hints name modes of ingest; here they are options.
+_MODE = re.compile(r"\b(replace|supplement)(?= to (withdraw|add) )")
+# Who may do what a command does; whatever else only reads.
+_ROLES = {"ingest": "l1_ingest", "replay": "l1_ingest", "listen": "l1_publish", "survey set": "l1_admin"}
 
 
 def _show_version(wanted: bool) -> None:
@@ -90,12 +97,23 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _needed_role() -> str:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if words[:1] in (["init"], ["upgrade"]):
+        return "use the login that owns the database, or a superuser's"
+    role = next((role for command, role in _ROLES.items() if words[: len(command.split())] == command.split()), None)
+    return f"have your login made a member of role {role or 'l1_read'}"
+
+
 def _in_one_line(error: Exception) -> str | None:
     """What to tell the user; nothing if it was told already, None for what is no user's error but a defect."""
     if isinstance(error, L1dbError):
-        return str(error)
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return f"{one_line(error)}: have your login made a member of a role that may (l1_read, l1_ingest, ... l1_admin)"
+        line = str(error)
+        if isinstance(error, RefusedError):
+            line = _MODE.sub(r"--\g<0>", line)
+        return f"{line}; {_needed_role()}" if "permission denied for " in line else line
+    if isinstance(error, psycopg.errors.InsufficientPrivilege) and "permission denied for " in str(error):
+        return f"{one_line(error)}; {_needed_role()}"
     if isinstance(error, psycopg.Error):
         ours = (error.sqlstate or "").startswith("L1")
         return one_line(error) if ours else f"the database says: {one_line(error)}"
@@ -105,7 +123,8 @@ def _in_one_line(error: Exception) -> str | None:
             print(usage.format_message())
             return ""
         command = usage.ctx.command_path if usage.ctx is not None else "l1db"
-        return f"{usage.format_message().rstrip('.')} (see: {command} --help)"
+        said = usage.format_message().rstrip(".").replace("Value error, ", "")
+        return f"{said} (see: {command} --help)"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import Annotated
 
 import typer
 
+from l1db.errors import DatabaseError
 from l1db.listen import Alert
 from l1db.listen import listen as batches
+
+_NO_CONSUMER = "L1A04"
 
 
 def listen(
@@ -25,7 +29,14 @@ def listen(
 
     A batch is acknowledged when all of it was printed; what was not comes again.
     """
-    for batch in batches(consumer, limit=limit, start=start, timeout=0 if once else None):
+    try:
+        arriving = batches(consumer, limit=limit, start=start, timeout=0 if once else None)
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _NO_CONSUMER:
+            raise
+        line = str(error).removesuffix("Add it with l1_api.add_consumer.")
+        raise DatabaseError(f"{line}Add it: l1db listen {shlex.quote(consumer)} --start now") from error
+    for batch in arriving:
         for alert in batch:
             print(json.dumps(alert.as_json()) if as_json else _line(alert))
         sys.stdout.flush()

@@ -24,7 +24,10 @@ def ingest(
     workers: Annotated[int, typer.Option(min=1, help="Connections at work at once, each on a detector.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns.")] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="File unusable rows into INPUT.rejects.ecsv and store the rest.")
+        bool,
+        typer.Option(
+            "--skip-bad", help="File unusable rows into INPUT.rejects.ecsv (INPUT with its suffix) and store the rest."
+        ),
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Withdraw what is stored of these detectors.")] = False,
     supplement: Annotated[bool, typer.Option("--supplement", help="Add to what is stored; skip known ids.")] = False,
@@ -87,13 +90,19 @@ def _tell(result: RunResult) -> None:
     for warning in result.warnings:
         terminal.remark(warning)
     statuses = ", ".join(f"{n} {status}" for status, n in sorted(result.by_status().items()))
+    new = f"{_n(result.n_sources, 'source')}, {_n(result.n_new_objects, 'new object')}, {_n(result.n_alerts, 'alert')}"
     print(
         f"{_n(result.n_visits, 'visit')}, {_n(result.n_detectors, 'detector')} ({statuses or 'nothing to do'}): "
-        f"{_n(result.n_sources, 'source')}, {_n(result.n_new_objects, 'new object')}, {_n(result.n_alerts, 'alert')}"
+        f"{'nothing new' if set(result.by_status()) == {'unchanged'} else new}"
     )
-    if result.n_rejected:
-        where = f" to {', '.join(map(str, result.rejects))}" if result.rejects else ""
-        print(f"{_n(result.n_rejected, 'unusable row')} set aside{where}")
+    if result.rejects:
+        them = "it" if result.n_rejected == 1 else "them"
+        print(
+            f"{_n(result.n_rejected, 'unusable row')} set aside to {', '.join(map(str, result.rejects))}: "
+            f"correct {them} in the input and ingest it again with --replace"
+        )
+    elif result.n_rejected:
+        print(f"{_n(result.n_rejected, 'unusable row')} set aside")
 
 
 def _n(number: int, thing: str) -> str:

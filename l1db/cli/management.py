@@ -6,10 +6,12 @@ import os
 from enum import StrEnum
 from typing import Annotated
 
+import psycopg
 import typer
 
 from l1db import settings
 from l1db.cli import terminal
+from l1db.connection import no_connection, remedy
 from l1db.errors import SettingsError
 
 
@@ -52,9 +54,9 @@ def check() -> None:
     from l1db import database
 
     healthy = True
-    for fine, found in database.check(settings.dsn()):
-        print(f"{'ok  ' if fine else 'FAIL'}  {found}")
-        healthy &= fine
+    for verdict, found in database.check(settings.dsn()):
+        print(f"{verdict:<4}  {found}")
+        healthy &= verdict != "FAIL"
     if not healthy:
         raise typer.Exit(1)
 
@@ -72,6 +74,11 @@ def psql(
     """Open psql on the database; ARGS are psql's: l1db psql -c 'table night_summary'."""
     found = settings.dsn()
     settings.parameters(found)
+    try:
+        psycopg.connect(found).close()
+    except psycopg.OperationalError as error:
+        if remedy(error):  # psql, which says the rest, may still be asked for a password
+            raise no_connection(error) from error
     try:
         os.execvp("psql", ["psql", "--dbname", found, *(arguments or [])])
     except FileNotFoundError:

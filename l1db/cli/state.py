@@ -101,7 +101,7 @@ def status() -> None:
     ]  # fmt: skip
     console = terminal.output()
     for label, text in lines:
-        console.print(f"{label:<10} {text}", soft_wrap=True)
+        console.print(f"{label:<10} {text}", soft_wrap=True, markup=False)
     if stopped:
         console.print(terminal.table(("visit", "detector", "sources"), stopped[:20], "stopped by the breaker"))
     if consumers:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 Report = Callable[[str, int, int], None]
 
@@ -75,12 +76,16 @@ def waiting(doing: str) -> Iterator[None]:
         yield
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:
-    """Rows below headers; numbers to the right."""
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None, *, prose: str | None = None
+) -> Table:
+    """Rows below headers, numbers to the right; only the column ``prose`` may be broken into lines."""
     made = Table(box=None, title=title, title_justify="left", title_style="bold", header_style="dim", pad_edge=False)
     for i, header in enumerate(headers):
         numbers = all(isinstance(row[i], int | float) for row in rows if row[i] is not None)
-        made.add_column(header, justify="right" if numbers and rows else "left", no_wrap=True)
+        made.add_column(
+            header, justify="right" if numbers and rows else "left", no_wrap=header != prose, overflow="fold"
+        )
     for row in rows:
-        made.add_row(*("" if value is None else str(value) for value in row))
+        made.add_row(*(Text("" if value is None else str(value)) for value in row))  # brackets are no markup
     return made

@@ -22,7 +22,7 @@ from rich.console import Console
 from l1db import database, settings
 from l1db.cli import terminal
 from l1db.client import Client
-from l1db.connection import connect, one_line
+from l1db.connection import connect, no_connection, one_line
 from l1db.demo.arrival import listening
 from l1db.demo.content import show_content
 from l1db.demo.night import make_night
@@ -53,14 +53,15 @@ def run(dsn: str, alerts: Path | None = None) -> None:
         If the packets cannot be used.
     """
     console = terminal.output()
-    name = f"{settings.parameters(dsn).get('dbname', 'l1db')}_demo"
+    configured = str(settings.parameters(dsn).get("dbname", "l1db"))
+    name = f"{configured}_demo"
     own = make_conninfo(dsn, dbname=name)
     if alerts is None:
         _make_database(dsn, name, "seed")
         _show_made_up_night(own, console)
     else:
         _show_packets(dsn, name, alerts, console)
-    show_content(own, console)
+    show_content(own, configured, console)
 
 
 def _make_database(dsn: str, name: str, profile: str) -> None:
@@ -72,6 +73,8 @@ def _make_database(dsn: str, name: str, profile: str) -> None:
             if row is not None and row[0] != MARK:
                 raise DatabaseError(f"database {name} is there and not a demo's: drop or rename it, or change L1DB_DSN")
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+    except psycopg.OperationalError as error:
+        raise no_connection(error) from error
     except psycopg.Error as error:
         raise DatabaseError(f"cannot make database {name}: {one_line(error)}") from error
     own = make_conninfo(dsn, dbname=name)
@@ -147,6 +150,7 @@ def _show_packets(dsn: str, name: str, alerts: Path, console: Console) -> None:
         ingest_visits(
             lambda: Client(own),
             visits,
+            n_visits=len(visits),
             n_detectors=n_detectors,
             mode="supplement",
             origins=collection,

@@ -42,7 +42,7 @@ def listening(dsn: str, console: Console) -> Iterator[None]:
                 age = max((now - max(alert.stamp for alert in batch)).total_seconds(), 0)
                 console.print(
                     f"[dim]{now:%H:%M:%S.%f}[/dim]  batch {batch.batch_id:>3}  {len(batch):>4} alerts  "
-                    f"visit{'s' if len(visits) > 1 else ''} {shown}, {1000 * age:.0f} ms after the stamp of the last"
+                    f"visit{'s' if len(visits) > 1 else ''} {shown}, +{1000 * age:.0f} ms"
                 )
         except L1dbError as error:
             trouble.append(error)
@@ -62,3 +62,4 @@ def listening(dsn: str, console: Console) -> Iterator[None]:
     if trouble:
         raise trouble[0]
     console.print(f"alerts: {issued} issued, {arrived} received by the listener in {n_batches} batches")
+    console.print("(+ ms: how long after the stamp of its last alert a batch was there)")

@@ -2,7 +2,8 @@
 
 Visits go in in the order they were taken, each with all its detectors in one transaction.  With several workers the
 detectors of a visit are spread over them, each detector a transaction of its own, and a visit is finished before the
-next begins.  Every file is read and checked before anything is stored.
+next begins.  Every file is read before anything is stored, and whatever can be checked without the database is checked
+then.  A visit that the database refuses ends the run: those before it stay stored, those after it are not tried.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def ingest_files(
     strict
         Refuse unknown columns.
     skip_bad
-        Set unusable rows aside, into ``<input>.rejects.ecsv`` beside each input, and store the rest.
+        Set unusable rows aside, into ``<file name>.rejects.ecsv`` beside each input, and store the rest.
     bands
         The survey's; rows in others are unusable.  Without it the database refuses the whole visit.
     progress
@@ -59,13 +60,15 @@ def ingest_files(
     Raises
     ------
     InputError
-        If a file cannot be used, or has unusable rows and ``skip_bad`` is off: then nothing of that visit is stored
-        (with several workers: nothing of that detector).
+        If a file cannot be used or is named twice: then nothing is stored.  If it has unusable rows and ``skip_bad``
+        is off: those that can be told without the database end the run before anything is stored; of what the
+        database finds, the visit is not stored (with several workers: the detector), nor the visits after it.
     RefusedError
-        If the database refuses a visit.
+        If the database refuses a visit; likewise.  The visits before it are stored, and the message says so.
     """
     if not sources:
         raise InputError("no input: name at least one table of sources")
+    _refuse_twice(sources)
     inputs = Inputs(sources, strict=strict, progress=progress)
     visit_table = read_visits(visits) if visits is not None else None
     if visit_table is not None:
@@ -82,6 +85,7 @@ def ingest_files(
         results = ingest_visits(
             client_factory,
             inputs.visits(visit_table),
+            n_visits=inputs.n_visits(visit_table),
             n_detectors=inputs.n_detectors(visit_table),
             mode=mode,
             workers=workers,
@@ -92,3 +96,13 @@ def ingest_files(
     finally:
         files = inputs.write_rejects(rejected)
     return RunResult(results, len({bad.row for bad in rejected}), files, tuple(warnings))
+
+
+def _refuse_twice(paths: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        file = path.resolve()
+        if file in seen:
+            which = "is named twice" if seen[file] == path else f"is the same file as {seen[file]}"
+            raise InputError(f"{path}: {which}, and would double its sources: name it once")
+        seen[file] = path

@@ -80,9 +80,14 @@ class Inputs:
         i = self._file(row)
         return f"{self.paths[i]}: row {row - int(self._first[i])}"
 
+    def file(self, row: int) -> str:
+        """File of a row."""
+        return str(self.paths[self._file(row)])
+
     def explain(self, bad_rows: Sequence[BadRow]) -> str:
-        """One line: file, row and column of the first unusable row, and how many more there are."""
-        return explain(self._spelt(bad_rows), self.origin)
+        """One line: file, row and column of the first unusable row, how many more there are, and the way out."""
+        them = "them" if len({bad.row for bad in bad_rows}) > 1 else "it"
+        return f"{explain(self._spelt(bad_rows), self.origin)}; --skip-bad sets {them} aside in a table"
 
     def ungroupable(self, visits: VisitTable | None, bands: Sequence[str] | None = None) -> list[BadRow]:
         """Rows that cannot be put with a visit and detector; see `l1db.ingest.grouping.ungroupable`."""
@@ -115,6 +120,11 @@ class Inputs:
         return [replace(b, column=self._spelling[self._file(b.row)].get(b.column, b.column)) for b in bad_rows]
 
     # --- visits
+
+    def n_visits(self, visits: VisitTable | None) -> int:
+        """Visits that `visits` will yield."""
+        numbers = self._integers("visit")[self._usable] if visits is None else np.ma.getdata(visits.columns["visit"])
+        return len(np.unique(numbers))
 
     def n_detectors(self, visits: VisitTable | None) -> int:
         """Detectors that `visits` will yield."""

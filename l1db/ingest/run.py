@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1db.client import Mode
-from l1db.errors import BadRow, InputError, RefusedError
-from l1db.visit import DetectorData, IngestResult, Visit
+from l1db.errors import BadRow, DatabaseError, InputError, L1dbError, RefusedError
+from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 # Called as progress(stage, done, total); the stages are "read" (files) and "ingest" (detectors).
 Progress = Callable[[str, int, int], None]
@@ -41,6 +41,10 @@ class Origins(Protocol):
 
     def origin(self, row: int) -> str:
         """Where a row comes from."""
+        ...
+
+    def file(self, row: int) -> str:
+        """The file that a row comes from."""
         ...
 
     def explain(self, bad_rows: Sequence[BadRow]) -> str:
@@ -89,18 +93,23 @@ class RunResult:
 
     @property
     def n_sources(self) -> int:
-        """DiaSources stored, over all detectors."""
-        return sum(result.n_sources for result in self.results)
+        """DiaSources stored, over all detectors; none of one that was found unchanged."""
+        return sum(detector.n_sources for detector in self._changed())
 
     @property
     def n_new_objects(self) -> int:
         """DiaObjects founded."""
-        return sum(result.n_new_objects for result in self.results)
+        return sum(detector.n_new_objects for detector in self._changed())
 
     @property
     def n_alerts(self) -> int:
         """Alerts issued."""
-        return sum(result.n_alerts for result in self.results)
+        return sum(detector.n_alerts for detector in self._changed())
+
+    def _changed(self) -> Iterator[DetectorResult]:
+        """What an unchanged detector counts was done by another call."""
+        for result in self.results:
+            yield from (detector for detector in result.detectors if detector.status != "unchanged")
 
     def by_status(self) -> dict[str, int]:
         """Detectors by what became of them: stored, unchanged, replaced, supplemented, released."""
@@ -115,6 +124,7 @@ def ingest_visits(
     client_factory: ClientFactory,
     visits: Iterable[VisitData],
     *,
+    n_visits: int,
     n_detectors: int,
     mode: Mode,
     workers: int = 1,
@@ -130,8 +140,9 @@ def ingest_visits(
         Opens a client; called once for each worker.
     visits
         In the order in which they are to go in.
-    n_detectors
-        How many detectors they have together, for ``progress``.
+    n_visits, n_detectors
+        How many visits these are, to tell what was not tried after a refusal, and how many detectors they have
+        together, for ``progress``.
     mode
         As in `l1db.Client.ingest`.
     workers
@@ -143,6 +154,11 @@ def ingest_visits(
         run.
     progress
         Called as ``progress("ingest", done, n_detectors)``.
+
+    Raises
+    ------
+    InputError, RefusedError, DatabaseError
+        As `l1db.Client.ingest`; the message ends with what of the run was stored.
     """
     results: list[IngestResult] = []
     done = 0
@@ -157,8 +173,11 @@ def ingest_visits(
                 progress("ingest", done, n_detectors)
 
         if workers <= 1:
-            for data in visits:
-                count(_ingest(clients[0], data.visit, data.detectors, mode, origins, reject), data.detectors)
+            for i, data in enumerate(visits):
+                try:
+                    count(_ingest(clients[0], data.visit, data.detectors, mode, origins, reject), data.detectors)
+                except L1dbError as error:
+                    raise _with(error, _nothing(data.visit, error) + _around(i, n_visits)) from error
             return tuple(results)
 
         idle: queue.SimpleQueue[Ingester] = queue.SimpleQueue()
@@ -173,7 +192,7 @@ def ingest_visits(
                 idle.put(client)
 
         pool = stack.enter_context(ThreadPoolExecutor(workers, thread_name_prefix="ingest"))
-        for data in visits:
+        for i, data in enumerate(visits):
             calls = [(detector,) for detector in data.detectors]
             pending = [pool.submit(store, data.visit, call) for call in calls]
             try:
@@ -185,7 +204,10 @@ def ingest_visits(
                 if not isinstance(error, Exception):  # interrupted: what is under way shall not go on
                     for client in clients:
                         client.cancel()
-                raise
+                if not isinstance(error, L1dbError):
+                    raise
+                wait(pending)
+                raise _with(error, _account(data, pending, error) + _around(i, n_visits)) from error
     return tuple(results)
 
 
@@ -205,19 +227,72 @@ def _ingest(
             rows = [int(d.row_numbers.min()) for d in detectors if d.row_numbers is not None and len(d.row_numbers)]
             if not rows:
                 raise
-            raise RefusedError(f"{origins.origin(min(rows))}: {error}") from error
+            raise RefusedError(f"{origins.file(min(rows))}: {error}") from error
         except InputError as error:
             if not error.rows:
                 raise
             if reject is None:
-                stored = "nothing of this visit was stored" if len(detectors) != 1 else "this detector was not stored"
-                raise InputError(f"{origins.explain(error.rows)}; {stored}", error.rows) from error
+                raise InputError(origins.explain(error.rows), error.rows) from error
             bad = np.unique([row.row for row in error.rows])
             kept = [_without(detector, bad) for detector in detectors]
             if sum(map(len, kept)) == sum(map(len, detectors)):
                 raise
             reject(error.rows)
             detectors = kept
+
+
+def _with(error: L1dbError, account: str) -> L1dbError:
+    """The error, with an account of what was stored at its end."""
+    said = str(error).removesuffix("; nothing was stored").rstrip(".")
+    message = f"{said}; {account}"
+    return InputError(message, error.rows) if isinstance(error, InputError) else type(error)(message)
+
+
+def _nothing(visit: Visit, error: L1dbError) -> str:
+    """Of a call that broke off it is not known whether its last word, commit, was heard."""
+    if isinstance(error, DatabaseError):
+        return f"visit {visit.visit} was not finished"
+    return f"nothing of visit {visit.visit} was stored"
+
+
+def _account(data: VisitData, calls: Sequence[Future[IngestResult]], error: L1dbError) -> str:
+    """Which detectors of a visit were stored, where each was a call of its own."""
+    stored: list[int] = []
+    missing: list[int] = []
+    for detector, call in zip(data.detectors, calls, strict=True):
+        well = not call.cancelled() and call.exception() is None
+        (stored if well else missing).append(detector.detector)
+    if not stored:
+        return _nothing(data.visit, error)
+    done = "finished" if isinstance(error, DatabaseError) else "stored"
+    return f"of visit {data.visit.visit} {_detectors(missing)} not {done}, {_detectors(stored)}"
+
+
+def _detectors(numbers: Sequence[int]) -> str:
+    """``detector 5 was``, or ``detectors 1 to 4, 7 were``."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = ", ".join(
+        f"{first} to {last}" if last > first + 1 else ", ".join(map(str, range(first, last + 1)))
+        for first, last in ranges
+    )
+    return f"detector {shown} was" if len(numbers) == 1 else f"detectors {shown} were"
+
+
+def _around(before: int, n_visits: int) -> str:
+    """What became of the visits before and after one that was refused."""
+    after = n_visits - before - 1
+    told = []
+    if before:
+        told.append(f"{before} visit{'s' if before > 1 else ''} before it {'were' if before > 1 else 'was'} stored")
+    if after > 0:
+        visits = "" if told else f" visit{'s' if after > 1 else ''}"
+        told.append(f"{after}{visits} after it {'were' if after > 1 else 'was'} not tried")
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _without(detector: DetectorData, rows: NDArray[np.int64]) -> DetectorData:

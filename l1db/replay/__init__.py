@@ -61,6 +61,10 @@ class Collection:
         """One line: file, source and column of the first unusable source, and how many more there are."""
         return explain(bad_rows, self.origin, "source")
 
+    def file(self, row: int) -> str:
+        """File of a row."""
+        return str(self._found[sorted(self._found)[row - 1]][1])
+
     def origin(self, row: int) -> str:
         """File and source of a row."""
         key = sorted(self._found)[row - 1]
@@ -127,6 +131,7 @@ def replay_files(
     results = ingest_visits(
         client_factory,
         visits,
+        n_visits=len(visits),
         n_detectors=sum(len(data.detectors) for data in visits),
         mode="supplement",
         workers=workers,

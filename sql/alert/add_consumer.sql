@@ -3,7 +3,7 @@ returns void
 language plpgsql
 volatile
 security definer
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.add_consumer(2)
 --
@@ -30,14 +30,17 @@ begin
             using errcode = 'L1A01',
                   hint = 'Use 1 to 63 letters, digits and the characters _ . : -';
     end if;
-    if p_start not in ('now', 'start') then
+    if p_start is null or p_start not in ('now', 'start') then
         begin
             v_not_before := p_start::timestamptz;
-        exception when invalid_datetime_format or datetime_field_overflow then
-            raise exception '% is no place to start', quote_literal(p_start)
+        exception when data_exception then
+            v_not_before := null;
+        end;
+        if v_not_before is null then
+            raise exception '% is no place to start', coalesce(quote_literal(p_start), 'NULL')
                 using errcode = 'L1A02',
                       hint = 'Start at now, start, or a time such as 2026-01-31T12:00:00Z.';
-        end;
+        end if;
         if v_not_before > clock_timestamp() then
             raise exception '% lies in the future', p_start
                 using errcode = 'L1A02',
@@ -48,8 +51,8 @@ begin
     -- Transactions before the first are all visible in '1:1:', and no alert is of one of them.
     insert into l1.alert_cursor (consumer, seen, window_end, not_before)
     values (p_consumer,
-            case when p_start = 'now' then pg_current_snapshot() else '1:1:' end,
-            case when p_start <> 'now' then pg_current_snapshot() end,
+            case when p_start = 'now' then l1_api.present_snapshot() else '1:1:' end,
+            case when p_start <> 'now' then l1_api.present_snapshot() end,
             v_not_before)
     on conflict do nothing;
     if not found then

@@ -11,7 +11,7 @@ create function l1_api.cut_alerts(
 )
 language sql
 stable
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
     -- Function: l1_api.cut_alerts(6)
     --

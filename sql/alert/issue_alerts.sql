@@ -14,14 +14,19 @@ as $$
 --   p_stamp            - stamp of this transaction: the version of the object that the alert shows
 -- Reads:   pg_temp.claim
 -- Writes:  l1.alert; pg_temp.assignment, where it marks those that had theirs
+declare
+    v_bounds record;
 begin
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
     if exists (select from pg_temp.claim c where c.former_attempt is not null or c.status = 'supplemented') then
         update pg_temp.assignment a
            set is_repeated = true
          where exists (select
                          from l1.alert former
                         where former.dia_source_id = a.dia_source_id
-                          and former.kind = 'detection');
+                          and former.kind = 'detection'
+                          and former.midpoint_mjd_tai >= v_bounds.lower
+                          and former.midpoint_mjd_tai < v_bounds.upper);
     end if;
 
     insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,

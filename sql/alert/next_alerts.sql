@@ -21,7 +21,7 @@ returns table (
 language plpgsql
 volatile
 security definer
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.next_alerts(3)
 --
@@ -55,6 +55,10 @@ begin
         raise exception 'a batch holds at least one alert, not %', coalesce(p_limit::text, 'NULL')
             using errcode = 'L1A05';
     end if;
+    if p_lease is null or p_lease < interval '0' then
+        raise exception 'a lease lasts some time, not %', coalesce(p_lease::text, 'NULL')
+            using errcode = 'L1A08';
+    end if;
     perform l1_api.require_consumer(p_consumer);
 
     select b.*
@@ -75,7 +79,7 @@ begin
          where b.batch_id = v_batch.batch_id;
     else
         select c.* into v_cursor from l1.alert_cursor c where c.consumer = p_consumer for update;
-        v_until := coalesce(v_cursor.window_end, pg_current_snapshot());
+        v_until := coalesce(v_cursor.window_end, l1_api.present_snapshot());
         select * into v_cut
           from l1_api.cut_alerts(v_cursor.seen, v_until, v_cursor.after_xid, v_cursor.after_alert_id,
                                  v_cursor.not_before, p_limit);
@@ -86,7 +90,7 @@ begin
             v_cursor.after_xid := null;
             v_cursor.after_alert_id := null;
             v_cursor.not_before := null;
-            v_until := pg_current_snapshot();
+            v_until := l1_api.present_snapshot();
             select * into v_cut
               from l1_api.cut_alerts(v_cursor.seen, v_until, null, null, null, p_limit);
         end if;

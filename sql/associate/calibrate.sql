@@ -56,7 +56,7 @@ begin
                 else p_survey.default_extra_variance end,
            case when c.status = 'supplemented' and v.new_source_density is not null
                 then v.new_source_density
-                when g.n_sources >= p_survey.density_min_sources and c.footprint is not null
+                when g.n_sources >= p_survey.density_min_sources and st_area(c.footprint, false) > 0
                 then (g.n_sources - coalesce(f.n_matched, 0) + 1)
                      / (st_area(c.footprint, false) / 30.887522148508772 ^ 2)
                 else p_survey.default_new_density end

@@ -15,7 +15,8 @@ as $$
 -- Algorithm:
 --   If the visit has sources already, objects near ours may have a detection of this visit.  Their position without it
 --   is the mean of their other detections; one that has no others was founded by this visit, and is no object to match,
---   only a possible twin.  Taking in one detection moves a mean by at most half the radius: hence the wider search.
+--   only a possible twin.  The object of a twin lies up to two radii away, since the detection it took in moved it on:
+--   hence the wider search.
 --   The object's row of the visit is looked up one by one (LIMIT): no statistics can know a visit that just came.
 declare
     v_bounds       record;
@@ -48,7 +49,7 @@ begin
       from pg_temp.source s
       join l1.dia_object o
         on q3c_join(s.ra, s.dec, o.ra, o.dec,
-                    case when v_visit_exists then 1.5 else 1 end * p_survey.association_radius / 3600);
+                    case when v_visit_exists then 2 else 1 end * p_survey.association_radius / 3600);
     get diagnostics v_rows = row_count;
     perform l1_api.refresh_statistics('pair', v_rows);
     if not v_visit_exists then

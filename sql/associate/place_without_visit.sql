@@ -13,18 +13,23 @@ as $$
 -- Reads:   pg_temp.source, pg_temp.taken, l1.dia_source
 -- Writes:  pg_temp.pair
 begin
-    with former as (
-        select t.dia_object_id,
-               l1_api.mean_ra(avg(cosd(x.dec) * cosd(x.ra)), avg(cosd(x.dec) * sind(x.ra))) as ra,
-               l1_api.mean_dec(avg(cosd(x.dec) * cosd(x.ra)), avg(cosd(x.dec) * sind(x.ra)), avg(sind(x.dec))) as dec,
-               (avg(x.ra_err::double precision ^ 2) + avg(x.dec_err::double precision ^ 2)) / 2 * 3600 ^ 2
-               / count(*) as variance
+    with other as (
+        select t.dia_object_id, x.ra, x.dec, x.ra_err, x.dec_err, x.midpoint_mjd_tai,
+               max(x.midpoint_mjd_tai) over (partition by t.dia_object_id) as latest
           from pg_temp.taken t
           join l1.dia_source x
             on x.dia_object_id = t.dia_object_id
          where x.visit <> p_visit.visit
            and not x.is_forced
-         group by t.dia_object_id
+    ), former as (
+        select o.dia_object_id,
+               l1_api.mean_ra(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra))) as ra,
+               l1_api.mean_dec(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra)), avg(sind(o.dec))) as dec,
+               (avg(o.ra_err::double precision ^ 2) + avg(o.dec_err::double precision ^ 2)) / 2 * 3600 ^ 2
+               / count(*) as variance
+          from other o
+         where o.midpoint_mjd_tai >= o.latest - coalesce(p_survey.history_days, 'infinity')
+         group by o.dia_object_id
     )
     update pg_temp.pair p
        set separation = q3c_dist(s.ra, s.dec, former.ra, former.dec) * 3600,

@@ -72,6 +72,18 @@ begin
          where t.is_wrong;
     end if;
 
+    select jsonb_agg(jsonb_build_object(
+               'ordinal', r.ordinal, 'column', 'ra',
+               'why', format('more than 10 sources of the detector are at (%s, %s)', r.ra, r.dec)) order by r.ordinal)
+      into v_some
+      from (
+        select s.ordinal, s.ra, s.dec,
+               row_number() over (partition by s.detector, s.ra, s.dec order by s.ordinal) as occurrence
+          from pg_temp.stage_source s
+      ) as r
+     where r.occurrence > 10;
+    v_trouble := v_trouble || coalesce(v_some, '[]');
+
     if v_first_id is not null then
         select jsonb_agg(jsonb_build_object(
                    'ordinal', r.ordinal, 'column', 'dia_source_id',

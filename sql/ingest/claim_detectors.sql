@@ -52,13 +52,14 @@ begin
         return;
     end if;
 
-    -- The others are stored.  Lock their rows before looking at them.
+    -- The others are stored.  Lock them before looking at them: by the first attempt, which a replacement that came in
+    -- between leaves in place, so that whoever waited for it holds the lock afterwards.
     perform
        from l1.visit_detector v
        join pg_temp.stage_detector d
          on d.detector = v.detector
       where v.visit = p_visit.visit
-        and v.withdrawn_at is null
+        and v.attempt = 1
         and not exists (select from pg_temp.claim c where c.detector = v.detector)
       order by v.detector
         for update of v;
@@ -99,7 +100,8 @@ begin
      where p_mode in ('new', 'release')
        and v.visit = p_visit.visit
        and v.withdrawn_at is null
-       and v.content_sha256 <> d.content_sha256
+       and (v.content_sha256 <> d.content_sha256
+            or p_mode = 'release' and v.n_sources <> given.n)
        and not exists (select from pg_temp.claim c where c.detector = v.detector);
     if v_refused is not null then
         raise exception 'visit % is stored with other data: %', p_visit.visit, v_refused

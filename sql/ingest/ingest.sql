@@ -72,7 +72,13 @@ begin
 
     -- The ledger: what is each detector to become?
     perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
-    select * into v_visit from l1.visit v where v.visit = p_visit;  -- from here on nobody can correct it
+    -- From here on nobody can correct the visit; before, somebody may have.
+    select * into v_visit from l1.visit v where v.visit = p_visit;
+    if exists (select from pg_temp.stage_detector d where d.band <> v_visit.band) then
+        raise exception 'visit % is of band %, not of that of the staged data', p_visit, v_visit.band
+            using errcode = 'L1I04',
+                  hint = 'Another session has corrected it; open it anew.';
+    end if;
     v_timings := l1_api.lap(v_timings, 'claim');
 
     if exists (select from pg_temp.claim c where c.status <> 'unchanged') then

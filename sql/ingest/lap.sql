@@ -2,7 +2,7 @@ create function l1_api.lap(p_timings jsonb, p_phase text)
 returns jsonb
 language plpgsql
 volatile
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 -- Function: l1_api.lap(2)
 --

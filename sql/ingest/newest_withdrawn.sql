@@ -6,27 +6,38 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.newest_withdrawn(1)
 --
---   The newest version among the sources that this ingest will withdraw, which the stamp must be later than; most of them
---   are as old as their objects, but some have none.
+--   The newest time that a replacement must come after: the versions of the sources that it withdraws, of which some have
+--   no object, and whatever the ledger says of former attempts.
 --
 -- Parameters:
 --   p_visit  - the visit
 -- Returns:
 --   NULL if nothing is withdrawn
--- Reads:   pg_temp.claim, l1.dia_source
+-- Reads:   pg_temp.claim, l1.dia_source, l1.visit_detector
+declare
+    v_bounds record;
 begin
     if not exists (select from pg_temp.claim c where c.former_attempt is not null) then
         return null;
     end if;
-    return (
-        select max(x.validity_start)
-          from pg_temp.claim c
-          join l1.dia_source x
-            on x.detector = c.detector
-         where c.former_attempt is not null
-           and x.visit = p_visit.visit
-           and not x.is_forced);
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+    return greatest(
+        (select max(x.validity_start)
+           from pg_temp.claim c
+           join l1.dia_source x
+             on x.detector = c.detector
+          where c.former_attempt is not null
+            and x.visit = p_visit.visit
+            and not x.is_forced
+            and x.midpoint_mjd_tai >= v_bounds.lower
+            and x.midpoint_mjd_tai < v_bounds.upper),
+        (select max(greatest(v.time_processed, v.withdrawn_at))
+           from pg_temp.claim c
+           join l1.visit_detector v
+             on v.detector = c.detector
+          where c.former_attempt is not null
+            and v.visit = p_visit.visit));
 end
 $$;
 comment on function l1_api.newest_withdrawn(l1.visit) is
-    'The newest version among the sources that this ingest will withdraw';
+    'The newest time that a replacement must come after';

@@ -19,6 +19,7 @@ begin
     -- What came in: one row per detector of the call, and one per source in the columns of dia_source.
     create temp table stage_detector (
         detector       smallint not null,
+        band           text,
         footprint      text,
         psf_fwhm       real,
         zero_point     real,

@@ -16,7 +16,7 @@ returns boolean
 language plpgsql
 volatile
 security definer
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.open_visit(12)
 --
@@ -46,6 +46,7 @@ begin
                   hint = 'Correct the band, or add it with l1db survey set.';
     end if;
 
+    perform l1_api.refuse_other_isolation();
     insert into l1.visit (visit, band, midpoint_mjd_tai, exposure_time, boresight_ra, boresight_dec, airmass, day_obs,
                           n_snaps, n_detectors, reason, target)
     values (p_visit, p_band, p_midpoint_mjd_tai, p_exposure_time, p_boresight_ra, p_boresight_dec, p_airmass, p_day_obs,

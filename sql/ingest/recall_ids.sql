@@ -17,7 +17,11 @@ as $$
 -- Algorithm:
 --   A release has the content that is stored, in canonical order, and ids were drawn in that order: the k-th of both is
 --   the same source.
+declare
+    v_bounds record;
 begin
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+
     with drawn as (
         select x.detector,
                x.dia_source_id,
@@ -28,6 +32,8 @@ begin
          where c.status = 'released'
            and x.visit = p_visit.visit
            and not x.is_forced
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper
            and x.dia_source_id >= 4611686018427387904
     ), nameless as (
         select s.detector,

@@ -2,7 +2,7 @@ create function l1_api.refuse_other_isolation()
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
 -- Function: l1_api.refuse_other_isolation(0)
 --

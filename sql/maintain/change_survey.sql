@@ -3,7 +3,7 @@ returns integer
 language plpgsql
 volatile
 security definer
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.change_survey(2)
 --

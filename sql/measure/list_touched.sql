@@ -18,8 +18,11 @@ as $$
 --   to the leaves that can hold something.
 declare
     v_history_days double precision := coalesce(p_survey.history_days, 'infinity');
+    v_bounds       record;
     v_rows         bigint;
 begin
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+
     insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
     select a.dia_object_id,
            p.validity_start,
@@ -57,6 +60,8 @@ begin
          where c.former_attempt is not null
            and x.visit = p_visit.visit
            and not x.is_forced
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper
            and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
     end if;
 end

@@ -9,7 +9,7 @@ language sql
 immutable
 strict
 parallel safe
-set search_path = pg_catalog, public
+set search_path = pg_catalog, public, pg_temp
 as $$
     -- Function: l1_api.bounding_cap(2)
     --

@@ -6,7 +6,7 @@ create function l1_api.lock_sky(
 returns integer
 language plpgsql
 volatile
-set search_path = pg_catalog, l1, l1_api, public
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.lock_sky(3)
 --
@@ -20,28 +20,14 @@ as $$
 -- Returns:
 --   number of cells locked
 -- Locks:
---   advisory (class 19505, level-9 q3c cell), exclusive, to the end of the transaction, in ascending order
---
--- Algorithm:
---   A statement of its own: only the next statement takes a snapshot that shows what the former holders committed.  One
---   statement that locked and read would decide upon stale rows.
-declare
-    v_cells integer;
+--   see lock_cells
 begin
-    perform l1_api.refuse_other_isolation();
-
-    select count(*)
-      into v_cells
-      from (
-        select pg_advisory_xact_lock(19505, cell.number)
-          from (
-            select number
-              from l1_api.sky_cells(p_ra, p_dec, p_radius) as number
-             order by number
-          ) as cell
-      ) as taken;
-
-    return v_cells;
+    if p_radius > 10 then
+        raise exception 'a circle of % deg is too much sky for one call', round(p_radius::numeric, 1)
+            using errcode = 'L1I11',
+                  hint = 'Hand in fewer detectors or sources at a time.';
+    end if;
+    return l1_api.lock_cells(array(select l1_api.sky_cells(p_ra, p_dec, p_radius)));
 end
 $$;
 comment on function l1_api.lock_sky(double precision, double precision, double precision) is

@@ -9,7 +9,7 @@ immutable
 strict
 parallel safe
 rows 20
-set search_path = pg_catalog, public
+set search_path = pg_catalog, public, pg_temp
 as $$
     -- Function: l1_api.sky_cells(3)
     --

@@ -3,7 +3,7 @@ returns timestamptz
 language sql
 volatile
 parallel safe
-set search_path = pg_catalog
+set search_path = pg_catalog, pg_temp
 as $$
     -- Function: l1_api.clock(0)
     --

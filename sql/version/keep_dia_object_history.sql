@@ -3,7 +3,7 @@ returns trigger
 language plpgsql
 volatile
 security definer
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Trigger function: l1_api.keep_dia_object_history(0)
 --

@@ -2,7 +2,7 @@ create function l1_api.refuse_change()
 returns trigger
 language plpgsql
 volatile
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Trigger function: l1_api.refuse_change(0)
 --

@@ -2,7 +2,7 @@ create function l1_api.stamp_in_force()
 returns timestamptz
 language plpgsql
 stable
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.stamp_in_force(0)
 --

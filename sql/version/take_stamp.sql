@@ -2,7 +2,7 @@ create function l1_api.take_stamp(p_newest timestamptz)
 returns timestamptz
 language plpgsql
 volatile
-set search_path = pg_catalog, l1, l1_api
+set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Function: l1_api.take_stamp(1)
 --

@@ -252,17 +252,19 @@ def test_a_visit_that_contradicts_the_stored_one_is_refused_and_says_how(databas
     table = sources(detector=3)
     table["band"] = "g"
     line = refused(database, write(table, tmp_path / "second.csv"))
-    assert "second.csv: row 1: visit 5 is stored otherwise: band is r, not g" in line
+    assert "second.csv: visit 5 is stored otherwise: band is r, not g" in line
 
 
 def test_other_data_for_a_stored_detector_are_refused_until_replace(database: str, tmp_path: Path) -> None:
     first = write(sources(), tmp_path / "first.csv")
     assert "3 sources, 3 new objects, 3 alerts" in l1db("ingest", first, dsn=database).out
     after = contents(database)
-    assert "1 unchanged" in l1db("ingest", first, dsn=database).out
+    assert "1 visit, 1 detector (1 unchanged): nothing new\n" in l1db("ingest", first, dsn=database).out
     assert contents(database) == after
     second = write(sources(4), tmp_path / "second.csv")
-    assert re.search("visit 5 is stored with other data.*replace", refused(database, second))
+    line = refused(database, second)
+    assert re.search(r"second\.csv: visit 5 is stored with other data.* --replace to .* --supplement to ", line)
+    assert line.endswith("; nothing of visit 5 was stored")
     assert "1 replaced" in l1db("ingest", second, "--replace", dsn=database).out
 
 
@@ -298,8 +300,11 @@ def test_skip_bad_files_the_rejects_and_stores_the_rest(database: str, tmp_path:
 
     outcome = l1db("ingest", path, "--skip-bad", "--workers", workers, dsn=database)
     assert outcome.code == 0, outcome
-    rejects = tmp_path / "night.rejects.ecsv"
-    assert f"3 unusable rows set aside to {rejects}" in outcome.out
+    rejects = tmp_path / "night.csv.rejects.ecsv"
+    assert (
+        f"3 unusable rows set aside to {rejects}: correct them in the input and ingest it again with --replace"
+        in outcome.out
+    )
     assert "3 sources" in outcome.out
     filed = Table.read(rejects, format="ascii.ecsv")
     assert list(filed["rejected_row"]) == [2, 4, 6]
@@ -309,6 +314,31 @@ def test_skip_bad_files_the_rejects_and_stores_the_rest(database: str, tmp_path:
     with psycopg.connect(database) as connection:
         ids = connection.execute("select dia_source_id from l1.dia_source order by 1").fetchall()
     assert ids == [(1,), (3,), (5,)]
+
+    # What was filed can be read again, though all of a CSV is text.
+    filed["ra"][0], filed["midpointMjdTai"][1], filed["diaSourceId"][2] = 10.01, 60000.5, 6
+    filed.write(tmp_path / "corrected.ecsv", format="ascii.ecsv")
+    outcome = l1db("ingest", tmp_path / "corrected.ecsv", "--supplement", dsn=database)
+    assert "1 supplemented" in outcome.out, outcome
+
+
+def test_a_value_that_is_no_number_is_missing_among_the_rejects_and_told(database: str, tmp_path: Path) -> None:
+    table = sources()
+    table["ra"] = ["10", "ten", "10.1"]
+    table["detector"] = ["2", "2", "two"]
+    path = write(table, tmp_path / "night.csv")
+    assert l1db("ingest", path, "--skip-bad", dsn=database).code == 0
+    filed = Table.read(tmp_path / "night.csv.rejects.ecsv", format="ascii.ecsv")
+    assert (filed["ra"].dtype.kind, filed["detector"].dtype) == ("f", np.dtype("i2"))
+    assert np.isnan(filed["ra"][0])
+    assert np.ma.is_masked(filed["detector"][1])
+    assert "'ten' is not a double precision" in filed["rejected_why"][0]
+
+
+def test_a_csv_separated_by_something_else_is_asked_about(stored: str, tmp_path: Path) -> None:
+    path = tmp_path / "night.csv"
+    path.write_text("visit;detector;ra\n5;2;10\n")
+    assert f"{path}: is it separated by commas?" in refused(stored, path)
 
 
 def test_a_refused_visit_can_be_corrected_and_goes_in(database: str, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_up_down_up_is_identical(database: str) -> None:
     assert left == [("alembic_version",)]
     l1db_database.upgrade(database)
     assert not differences(before, schema_dump(database))
-    assert all(ok for ok, said in l1db_database.check(database) if "survey" not in said)
+    assert all(ok != "FAIL" for ok, said in l1db_database.check(database) if "survey" not in said)
 
 
 def test_downgrade_takes_the_code_away_and_clients_say_so(database: str) -> None:

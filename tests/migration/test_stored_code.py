@@ -217,9 +217,8 @@ def test_each_file_holds_the_object_it_is_named_after(connection: psycopg.Connec
                union select relname from pg_class where relnamespace = 'l1_api'::regnamespace"""
         ).fetchall()
     }
-    # The two scalar formulas of one mean position stand together.
     stems = {file.stem for file in code.files()} - {"grants"}
-    assert stems == names - {"mean_ra", "mean_dec"}
+    assert stems == names
 
 
 def test_insert_sources_names_every_column_of_dia_source(connection: psycopg.Connection) -> None:
@@ -245,3 +244,16 @@ def test_a_history_has_the_columns_of_its_table_in_their_order(connection: psyco
         live = connection.execute(columns, (f"l1.{table}",)).fetchall()
         kept = connection.execute(columns, (f"l1.{table}_history",)).fetchall()
         assert kept[-len(live) :] == live
+
+
+def test_no_function_looks_into_the_callers_temporary_schema_first(connection: psycopg.Connection) -> None:
+    """A search_path without pg_temp searches it first, for types too: whoever may make temporary objects could plant a
+    type whose check runs with the rights of a SECURITY DEFINER function."""
+    open_functions = connection.execute(
+        """select p.proname
+             from pg_proc p
+            where p.pronamespace = 'l1_api'::regnamespace
+              and (p.prosecdef or exists (select from unnest(p.proconfig) c where c like 'search_path=%'))
+              and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*pg_temp$')"""
+    ).fetchall()
+    assert open_functions == []

@@ -92,7 +92,7 @@ def scans(plan: str, tables: set[str]) -> list[str]:
     """Tables read whole: by sequential scans, and by scans of an index from end to end."""
     found = re.findall(r"Seq Scan on (?:l1\.)?(\w+)", plan)
     for match in re.finditer(r"Index (?:Only )?Scan using \w+ on (?:l1\.)?(\w+).*\n +(.*)", plan):
-        if not re.match(r"Index Cond:.*( = |q3c_ang2ipix|xid)", match[2]):
+        if not re.match(r"Index Cond:.*( = |q3c_ang2ipix|xid|dia_source_id >= )", match[2]):
             found.append(match[1])
     return [name for name in found if name in tables]
 

@@ -1,0 +1,55 @@
+create function l1_api.parts_to_lock(
+    p_visit l1.visit,
+    p_lower double precision,
+    p_upper double precision
+)
+returns table (number bigint, ra double precision, "dec" double precision)
+language plpgsql
+stable
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.parts_to_lock(3)
+--
+--   The points that the sky lock of this ingest must hold: corners of footprints, and sources where there are none or
+--   where they add to or take from what is stored.
+--
+-- Parameters:
+--   p_visit           - the visit
+--   p_lower, p_upper  - bounds of its leaf, MJD TAI [d]
+-- Returns:
+--   number   - which footprint or source the point belongs to
+--   ra, dec  - position [deg]
+-- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source
+begin
+    return query
+    select -1 - c.detector::bigint,
+           st_x(corner.geom),
+           st_y(corner.geom)
+      from pg_temp.claim c
+     cross join lateral st_dumppoints(c.footprint::geometry) as corner
+     where c.status <> 'unchanged'
+    union all
+    select s.ordinal,
+           s.ra,
+           s.dec
+      from pg_temp.claim c
+      join pg_temp.stage_source s
+        on s.detector = c.detector
+     where c.status <> 'unchanged'
+       and (c.footprint is null or c.status = 'supplemented')
+    union all
+    select 1000000000 + row_number() over (),
+           x.ra,
+           x.dec
+      from pg_temp.claim c
+      join l1.dia_source x
+        on x.detector = c.detector
+     where c.former_attempt is not null
+       and x.visit = p_visit.visit
+       and not x.is_forced
+       and x.midpoint_mjd_tai >= p_lower
+       and x.midpoint_mjd_tai < p_upper;
+end
+$$;
+comment on function l1_api.parts_to_lock(l1.visit, double precision, double precision) is
+    'The points that the sky lock of an ingest must hold';
