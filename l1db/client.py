@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from l1db.binary_copy import WireColumn, encode
 from l1db.connection import connect, one_line
-from l1db.errors import BadRow, DatabaseError, RefusedError
+from l1db.errors import BadRow, DatabaseError, InputError, RefusedError
 from l1db.stack import Stack, detector_columns, refusal
 from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
