@@ -28,7 +28,8 @@ begin
             using errcode = 'L1A07',
                   hint = 'Advance the new cluster with pg_resetwal --next-transaction-id before it takes the dump.';
     end if;
-    if v_own is null then
+    -- Above xmax nothing counts as seen, and xmax must stay: others that are open there are in no list.
+    if v_own is null or v_own >= pg_snapshot_xmax(v_snapshot) then
         return v_snapshot;
     end if;
 
@@ -37,7 +38,7 @@ begin
       from (select pg_snapshot_xip(v_snapshot) as xid union select v_own) as open;
     return format('%s:%s:%s',
                   least(pg_snapshot_xmin(v_snapshot), v_own),
-                  greatest(pg_snapshot_xmax(v_snapshot), (v_own::text::bigint + 1)::text::xid8),
+                  pg_snapshot_xmax(v_snapshot),
                   v_open)::pg_snapshot;
 end
 $$;

@@ -539,3 +539,16 @@ def test_alerts_of_the_transaction_that_fetched_are_not_lost(survey: str) -> Non
         batch = fetch(other)
         assert batch is not None
         assert len(batch.alerts) == 3
+
+
+def test_an_older_transaction_that_is_open_while_one_fetches_is_not_lost(survey: str) -> None:
+    """Both above the snapshot's xmax, since nothing younger has ended: raising xmax over the fetching transaction would
+    count the writer as seen (seen red)."""
+    with psycopg.connect(survey, autocommit=True) as reader, psycopg.connect(survey) as writer:
+        add(reader)
+        issue(writer, 3)
+        assert fetch(reader) is None
+        writer.commit()
+        batch = fetch(reader)
+        assert batch is not None
+        assert len(batch.alerts) == 3
