@@ -426,11 +426,9 @@ def test_two_connections_open_one_new_month_at_once(database: str) -> None:
     assert errors == []
 
 
-def test_replacements_and_supplements_of_overlapping_detectors_never_deadlock(
-    database: str, look: psycopg.Connection
-) -> None:
-    """Ledger first, then sky, also for whoever waited behind a replacement.  Locking the live attempt instead of the
-    first, as was done once, gave a deadlock in one call of five here."""
+def test_replacements_of_overlapping_detectors_never_deadlock(database: str, look: psycopg.Connection) -> None:
+    """Ledger first, then sky, also for whoever waited behind a replacement.  Seen red with the lock on the live
+    attempt instead of the first."""
     calls = []
     for k in range(40):
         flux = np.full(N, 500.0 + k)
