@@ -96,8 +96,10 @@ class DetectorData:
 class DetectorResult:
     """What became of one detector.
 
-    ``status`` is ``stored``, ``unchanged`` (the same data were stored before), ``replaced``, ``supplemented`` or
-    ``released``.
+    ``status`` is ``stored``, ``unchanged`` (the same data were stored before), ``replaced``, ``supplemented``,
+    ``released``, or ``revised`` (the same data were stored before, and a source of them that was the duplicate of a
+    replaced one has an object now).  The counts are those of the detector as it is stored; of a supplemented or revised
+    one they say what this call added, which for a revised one is a negative number of sources without object.
     """
 
     detector: int

@@ -17,6 +17,7 @@
 \ir ingest/leaf_bounds.sql
 \ir ingest/ensure_partitions.sql
 \ir ingest/open_visit.sql
+\ir ingest/hold_visit.sql
 \ir ingest/open_stage.sql
 \ir ingest/refresh_statistics.sql
 \ir ingest/passes_quality_gate.sql
@@ -27,6 +28,7 @@
 \ir ingest/newest_withdrawn.sql
 \ir ingest/withdraw_attempts.sql
 \ir ingest/recall_ids.sql
+\ir ingest/reopen_twins.sql
 \ir ingest/take_in_sources.sql
 \ir measure/mean_ra.sql
 \ir measure/mean_dec.sql

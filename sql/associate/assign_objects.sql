@@ -14,20 +14,22 @@ as $$
 -- Algorithm:
 --   An object has one detection per visit: of the detectors that matched it the best keeps it, or the one that is stored;
 --   the others saw it twice (duplicate_in_visit).  A source without object is the same if its twin has an object, or
---   comes first among those that may found one.  What is left founds an object, unless the quality gate or the breaker
+--   comes first among those that may found one.  A duplicate that was brought back comes after the sources of the call, so
+--   that nothing changes for it as long as one of them takes its twin's place.  What is left founds an object, unless the quality gate or the breaker
 --   stops it.
 --   The upper 27 bits of a new object's id are the level-12 cell of its discovery, the lower 36 a running number: so
 --   neighbours on the sky are neighbours in every index, and an id alone says where to look.  It never changes.
 declare
     v_rows bigint;
 begin
-    insert into pg_temp.assignment (ordinal, detector, dia_source_id, midpoint_mjd_tai, dia_object_id, is_new, reason)
+    insert into pg_temp.assignment (ordinal, is_stored, detector, dia_source_id, midpoint_mjd_tai, dia_object_id, is_new,
+                                    reason)
     with holder as (
         select m.ordinal,
                m.dia_object_id,
                t.dia_object_id is null
                and row_number() over (partition by m.dia_object_id
-                                          order by m.cost, m.separation, m.detector, m.ordinal) = 1 as keeps
+                                          order by m.is_stored, m.cost, m.separation, m.detector, m.ordinal) = 1 as keeps
           from pg_temp.match m
           left join pg_temp.taken t
             on t.dia_object_id = m.dia_object_id
@@ -43,9 +45,11 @@ begin
             on m.ordinal = w.other_ordinal
          where other.ordinal is null
             or m.ordinal is not null
-            or (not other.may_found, other.detector, other.ordinal) < (not s.may_found, s.detector, s.ordinal)
+            or (not other.may_found, other.is_stored, other.detector, other.ordinal)
+               < (not s.may_found, s.is_stored, s.detector, s.ordinal)
     ), decided as (
         select s.ordinal,
+               s.is_stored,
                s.detector,
                s.dia_source_id,
                s.midpoint_mjd_tai,
@@ -68,6 +72,7 @@ begin
           from decided
     )
     select k.ordinal,
+           k.is_stored,
            k.detector,
            k.dia_source_id,
            k.midpoint_mjd_tai,
@@ -81,7 +86,9 @@ begin
         on c.detector = k.detector
      cross join lateral (
         select c.status <> 'released' and coalesce(k.n_new > p_survey.max_new_objects, false) as breaker
-     ) as tripped;
+     ) as tripped
+     where not k.is_stored
+        or k.reason is distinct from 'duplicate_in_visit';
     get diagnostics v_rows = row_count;
 
     perform l1_api.refresh_statistics('assignment', v_rows);

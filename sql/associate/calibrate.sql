@@ -17,7 +17,7 @@ as $$
 --   solves median(d**2 / (v + V)) = 2 ln 2, the median of chi-squared with two degrees of freedom; as a term of the
 --   median is below 2 ln 2 just if d**2 / (2 ln 2) - v is below V, V is the median of those.  The density is that of the
 --   sources left over, one added, in the footprint.  Too few pairs or sources, or no footprint: the survey's defaults.
---   A supplement uses what its detector measured when it was first stored.
+--   Supplements, and sources brought back, use what their detector measured when it was first stored.
 begin
     insert into pg_temp.candidate (source, source_group, target, target_group, cost, separation)
     select p.ordinal,
@@ -49,12 +49,12 @@ begin
     )
     select c.detector,
            coalesce(f.n_pairs, 0),
-           case when c.status = 'supplemented' and v.extra_variance is not null
+           case when c.status in ('supplemented', 'revised') and v.extra_variance is not null
                 then v.extra_variance
                 when f.n_pairs >= p_survey.calibration_min_pairs
                 then greatest(f.excess, 0)
                 else p_survey.default_extra_variance end,
-           case when c.status = 'supplemented' and v.new_source_density is not null
+           case when c.status in ('supplemented', 'revised') and v.new_source_density is not null
                 then v.new_source_density
                 when g.n_sources >= p_survey.density_min_sources and st_area(c.footprint, false) > 0
                 then (g.n_sources - coalesce(f.n_matched, 0) + 1)

@@ -25,8 +25,9 @@ begin
      ) as likelihood
      where likelihood.log > ln(k.new_density);
 
-    insert into pg_temp.match (ordinal, detector, dia_object_id, cost, separation)
+    insert into pg_temp.match (ordinal, is_stored, detector, dia_object_id, cost, separation)
     select m.source,
+           s.is_stored,
            s.detector,
            m.target,
            m.cost,

@@ -17,8 +17,10 @@ as $$
 --                        supplement: add to what is stored
 -- Reads:   pg_temp.stage_detector, pg_temp.stage_source, l1.visit_detector, l1.dia_source
 -- Writes:  pg_temp.claim, l1.visit_detector
--- Locks:   the ledger rows of the detectors, in ascending order; who inserts the same row first makes the other wait
+-- Locks:   the ledger rows that it inserts, in ascending order: who inserts the same row first makes the other wait.
+--          Rows that exist need none, since the visit is held: what is stored changes only under whoever has it alone.
 declare
+    v_bounds  record;
     v_refused text;
 begin
     insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
@@ -52,18 +54,8 @@ begin
         return;
     end if;
 
-    -- The others are stored.  Lock them before looking at them: by the first attempt, which a replacement that came in
-    -- between leaves in place, so that whoever waited for it holds the lock afterwards.
-    perform
-       from l1.visit_detector v
-       join pg_temp.stage_detector d
-         on d.detector = v.detector
-      where v.visit = p_visit.visit
-        and v.attempt = 1
-        and not exists (select from pg_temp.claim c where c.detector = v.detector)
-      order by v.detector
-        for update of v;
-
+    -- The others are stored, and nobody else may change them as long as we hold the visit.
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
     select string_agg(format('detector %s (%s)', v.detector, concat_ws(', ',
                case when v.n_sources <> given.n
                     then format('%s sources are stored, %s are given', v.n_sources, given.n) end,
@@ -86,6 +78,8 @@ begin
                              where x.visit = p_visit.visit
                                and x.detector = s.detector
                                and not x.is_forced
+                               and x.midpoint_mjd_tai >= v_bounds.lower
+                               and x.midpoint_mjd_tai < v_bounds.upper
                                and x.ra = s.ra and x.dec = s.dec
                                and x.psf_flux = s.psf_flux and x.psf_flux_err = s.psf_flux_err
                                and (s.dia_source_id is null or x.dia_source_id = s.dia_source_id))) end)),
@@ -119,14 +113,16 @@ begin
       join pg_temp.stage_detector d
         on d.detector = v.detector
      cross join lateral (
-        select case when p_mode = 'supplement' and exists (
+        select case when p_mode = 'supplement' and v.content_sha256 <> d.content_sha256 and exists (
                             select
                               from pg_temp.stage_source s
                              where s.detector = v.detector
                                and (s.dia_source_id is null
                                     or not exists (select
                                                      from l1.dia_source x
-                                                    where x.dia_source_id = s.dia_source_id)))
+                                                    where x.dia_source_id = s.dia_source_id
+                                                      and x.midpoint_mjd_tai >= v_bounds.lower
+                                                      and x.midpoint_mjd_tai < v_bounds.upper)))
                     then 'supplemented'
                     when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
                     then 'replaced'
@@ -135,7 +131,9 @@ begin
                               from l1.dia_source x
                              where x.visit = v.visit
                                and x.detector = v.detector
-                               and x.no_object_reason = 'breaker')
+                               and x.midpoint_mjd_tai >= v_bounds.lower
+                              and x.midpoint_mjd_tai < v_bounds.upper
+                              and x.no_object_reason = 'breaker')
                     then 'released'
                     else 'unchanged' end as status
      ) as chosen

@@ -27,12 +27,13 @@ as $$
 --   p_visit  - the visit
 --   p_mode   - new, replace, release or supplement; see claim_detectors
 -- Returns:
---   one row per staged detector: what became of it, as the ledger has it
+--   one row per staged detector: what became of it, as the ledger has it; of one that was added to or revised, by how
+--   much its counts changed
 -- Settings:
 --   seq_page_cost keeps the planner from reading tables of some 10^5 rows whole for a visit's few thousand: faster by a
 --   hair there, and cached in the session until the table has grown tenfold
 -- Calls:   the steps below, in the order of the mission; reads and writes are theirs
--- Locks:   ledger rows, then sky cells; each sorted, and nothing after them that can wait
+-- Locks:   the visit, ledger rows, sky cells; each sorted, and nothing after them that can wait
 --
 -- work_mem holds the sorts of a peak visit of 40 000 sources; PostgreSQL's default would send them to disk.
 declare
@@ -60,11 +61,17 @@ begin
                   hint = 'Commit, and copy into the working tables anew.';
     end if;
     select * into v_survey from l1_api.current_survey();
-    select * into v_visit from l1.visit v where v.visit = p_visit;
-    if not found then
+    v_visit := l1_api.hold_visit(p_visit, p_mode <> 'new');
+    if v_visit.visit is null then
         raise exception 'visit % is not open', p_visit
             using errcode = 'L1I08',
                   hint = 'Call l1_api.open_visit first.';
+    end if;
+
+    if exists (select from pg_temp.stage_detector d where d.band <> v_visit.band) then
+        raise exception 'visit % is of band %, not of that of the staged data', p_visit, v_visit.band
+            using errcode = 'L1I04',
+                  hint = 'Another session has corrected it; open it anew.';
     end if;
 
     perform l1_api.check_stage(v_visit);
@@ -72,13 +79,6 @@ begin
 
     -- The ledger: what is each detector to become?
     perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
-    -- From here on nobody can correct the visit; before, somebody may have.
-    select * into v_visit from l1.visit v where v.visit = p_visit;
-    if exists (select from pg_temp.stage_detector d where d.band <> v_visit.band) then
-        raise exception 'visit % is of band %, not of that of the staged data', p_visit, v_visit.band
-            using errcode = 'L1I04',
-                  hint = 'Another session has corrected it; open it anew.';
-    end if;
     v_timings := l1_api.lap(v_timings, 'claim');
 
     if exists (select from pg_temp.claim c where c.status <> 'unchanged') then
@@ -87,6 +87,9 @@ begin
 
         if p_mode = 'release' then
             perform l1_api.recall_ids(v_visit);
+        end if;
+        if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+            perform l1_api.reopen_twins(v_visit, v_survey);
         end if;
         perform l1_api.take_in_sources(v_visit, v_survey);
         perform l1_api.associate(v_visit, v_survey);
@@ -122,13 +125,30 @@ begin
     end if;
 
     return query
-    select c.detector, c.attempt, c.status, v.n_sources, v.n_associated, v.n_new_objects, v.n_without_object,
-           v.n_alerts, v.time_processed, v_timings - 'lap'
+    select c.detector,
+           c.attempt,
+           c.status,
+           n.n_sources,
+           n.n_associated,
+           n.n_new_objects,
+           n.n_without_object,
+           n.n_alerts,
+           v.time_processed,
+           v_timings - 'lap'
       from pg_temp.claim c
+      join pg_temp.stage_detector d
+        on d.detector = c.detector
       join l1.visit_detector v
         on v.visit = p_visit
        and v.detector = c.detector
        and v.attempt = c.attempt
+     cross join lateral (
+        select c.n_sources, c.n_associated, c.n_new_objects, c.n_without_object, c.n_alerts
+         where c.status in ('supplemented', 'revised')
+        union all
+        select v.n_sources, v.n_associated, v.n_new_objects, v.n_without_object, v.n_alerts
+         where c.status not in ('supplemented', 'revised')
+     ) as n
      order by c.detector;
 end
 $$;

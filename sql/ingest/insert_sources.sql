@@ -6,13 +6,15 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.insert_sources(2)
 --
---   Stores the sources of the call with what was decided for them.
+--   Stores the sources of the call with what was decided for them, and changes those that were brought back.
 --
 -- Parameters:
 --   p_visit  - the visit
 --   p_stamp  - stamp of this transaction
 -- Reads:   pg_temp.stage_source, pg_temp.assignment
--- Writes:  l1.dia_source
+-- Writes:  l1.dia_source (history by trigger)
+declare
+    v_bounds record;
 begin
     insert into l1.dia_source (
         dia_source_id, visit, detector, dia_object_id, ss_object_id, parent_dia_source_id,
@@ -58,7 +60,23 @@ begin
       from pg_temp.assignment a
       join pg_temp.stage_source s
         on s.ordinal = a.ordinal
+     where not a.is_stored
      order by a.dia_object_id;
+
+    if exists (select from pg_temp.assignment a where a.is_stored) then
+        select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+        perform set_config('l1.closed_reason', 'revised', true);
+        update l1.dia_source x
+           set dia_object_id = a.dia_object_id,
+               no_object_reason = a.reason,
+               validity_start = p_stamp
+          from pg_temp.assignment a
+         where a.is_stored
+           and x.dia_source_id = a.dia_source_id
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper;
+        perform set_config('l1.closed_reason', '', true);
+    end if;
 end
 $$;
 comment on function l1_api.insert_sources(l1.visit, timestamptz) is

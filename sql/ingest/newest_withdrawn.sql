@@ -7,13 +7,13 @@ as $$
 -- Function: l1_api.newest_withdrawn(1)
 --
 --   The newest time that a replacement must come after: the versions of the sources that it withdraws, of which some have
---   no object, and whatever the ledger says of former attempts.
+--   no object, those of the twins that it sets free, and whatever the ledger says of former attempts.
 --
 -- Parameters:
 --   p_visit  - the visit
 -- Returns:
 --   NULL if nothing is withdrawn
--- Reads:   pg_temp.claim, l1.dia_source, l1.visit_detector
+-- Reads:   pg_temp.claim, pg_temp.stage_source, l1.dia_source, l1.visit_detector
 declare
     v_bounds record;
 begin
@@ -31,6 +31,7 @@ begin
             and not x.is_forced
             and x.midpoint_mjd_tai >= v_bounds.lower
             and x.midpoint_mjd_tai < v_bounds.upper),
+        (select max(s.validity_start) from pg_temp.stage_source s where s.is_stored),
         (select max(greatest(v.time_processed, v.withdrawn_at))
            from pg_temp.claim c
            join l1.visit_detector v

@@ -16,7 +16,8 @@ begin
         return;
     end if;
 
-    -- What came in: one row per detector of the call, and one per source in the columns of dia_source.
+    -- What came in: one row per detector of the call, and one per source in the columns of dia_source.  Of what is
+    -- stored, some may be brought back beside them (reopen_twins).
     create temp table stage_detector (
         detector       smallint not null,
         band           text,
@@ -28,20 +29,27 @@ begin
         content_sha256 bytea not null
     ) on commit delete rows;
     create temp table stage_source on commit delete rows as
-        select 0 as ordinal, s.* from l1.dia_source s with no data;
+        select 0 as ordinal, false as is_stored, s.* from l1.dia_source s with no data;
+    alter table pg_temp.stage_source alter column is_stored set default false;
 
-    -- What each detector of the call is to become.
+    -- What each detector of the call is to become, and by how much that changes the counts of its ledger row.
     create temp table claim (
         detector       smallint not null,
         attempt        smallint not null,
         former_attempt smallint,
         status         text not null,
-        footprint      public.geography
+        footprint      public.geography,
+        n_sources        integer not null default 0,
+        n_associated     integer not null default 0,
+        n_new_objects    integer not null default 0,
+        n_without_object integer not null default 0,
+        n_alerts         integer not null default 0
     ) on commit delete rows;
 
     -- The sources on their way: position, variance of the position per axis [arcsec**2], and whether each may found.
     create temp table source (
         ordinal        integer not null,
+        is_stored      boolean not null,
         detector       smallint not null,
         dia_source_id  bigint not null,
         midpoint_mjd_tai double precision not null,
@@ -94,6 +102,7 @@ begin
     ) on commit delete rows;
     create temp table match (
         ordinal        integer not null,
+        is_stored      boolean not null,
         detector       smallint not null,
         dia_object_id  bigint not null,
         cost           double precision not null,
@@ -107,6 +116,7 @@ begin
     -- What was decided: each source's object, or why it has none.
     create temp table assignment (
         ordinal        integer not null,
+        is_stored      boolean not null,
         detector       smallint not null,
         dia_source_id  bigint not null,
         midpoint_mjd_tai double precision not null,

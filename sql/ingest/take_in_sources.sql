@@ -7,7 +7,8 @@ as $$
 -- Function: l1_api.take_in_sources(2)
 --
 --   Brings the staged sources on their way: gives an id to those that have none, and says which may found an object.
---   A supplement's sources that are stored already are left out; so are those of unchanged detectors.
+--   A supplement's sources that are stored already are left out; so are those of unchanged detectors.  Of what is
+--   stored, what reopen_twins brought back is taken in.
 --
 -- Returns:  number of sources taken in
 -- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source
@@ -17,10 +18,12 @@ as $$
 --   If the exposure holds the bound of a leaf, all sources take the visit's midpoint: a visit lies in one leaf, where the
 --   unique rules bind it.
 declare
+    v_bounds        record;
     v_half_exposure double precision := (coalesce(p_visit.exposure_time, 1728) / 2 + 1) / 86400;
     v_one_midpoint  boolean;
     v_rows          bigint;
 begin
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
     v_one_midpoint := (l1_api.leaf_bounds(p_visit.midpoint_mjd_tai - v_half_exposure)).lower
                       <> (l1_api.leaf_bounds(p_visit.midpoint_mjd_tai + v_half_exposure)).lower;
 
@@ -37,8 +40,10 @@ begin
                   hint = 'Without ids nothing tells which sources are stored already.';
     end if;
 
-    insert into pg_temp.source (ordinal, detector, dia_source_id, midpoint_mjd_tai, ra, dec, variance, may_found)
+    insert into pg_temp.source (ordinal, is_stored, detector, dia_source_id, midpoint_mjd_tai, ra, dec, variance,
+                                may_found)
     select s.ordinal,
+           s.is_stored,
            s.detector,
            coalesce(s.dia_source_id, nextval('l1.dia_source_seq')),
            case when v_one_midpoint then p_visit.midpoint_mjd_tai else s.midpoint_mjd_tai end,
@@ -55,7 +60,12 @@ begin
         on s.detector = c.detector
      where c.status in ('stored', 'replaced', 'released')
         or c.status = 'supplemented'
-           and not exists (select from l1.dia_source x where x.dia_source_id = s.dia_source_id)
+           and not exists (select
+                             from l1.dia_source x
+                            where x.dia_source_id = s.dia_source_id
+                              and x.midpoint_mjd_tai >= v_bounds.lower
+                              and x.midpoint_mjd_tai < v_bounds.upper)
+        or c.status = 'revised' and s.is_stored
      order by s.ordinal;
     get diagnostics v_rows = row_count;
 

@@ -252,7 +252,8 @@ def test_supplement_adds_what_is_not_there_and_skips_what_is(database: str, look
         stored = look.execute("select md5(string_agg(s::text, '' order by s)) from l1.dia_source s").fetchone()
         result = client.ingest(VISIT, [DetectorData(0, sources())], mode="supplement")
         (detector,) = result.detectors
-        assert (detector.status, detector.attempt, detector.n_sources) == ("supplemented", 1, 6)
+        assert (detector.status, detector.attempt, detector.n_sources) == ("supplemented", 1, 2)
+        assert look.execute("select n_sources, n_alerts from l1.visit_detector").fetchall() == [(N, N)]
         assert (
             look.execute(
                 "select md5(string_agg(s::text, '' order by s)) from l1.dia_source s where dia_source_id <= 4"
