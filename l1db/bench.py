@@ -204,7 +204,8 @@ def _copy(connection: psycopg.Connection[Any], table: str, columns: dict[str, ND
     wire = [WireColumn(name, values, present) for name, values in columns.items()]
     names = ", ".join(columns)
     with connection.cursor().copy(f"copy {table} ({names}) from stdin (format binary)") as copy:
-        copy.write(encode(wire, n))
+        for piece in encode(wire, n):
+            copy.write(piece)
 
 
 def _plane(sky: Sky, n: int, visit: int, rng: np.random.Generator) -> tuple[Visit, list[DetectorData]]:
@@ -228,9 +229,13 @@ def _plane(sky: Sky, n: int, visit: int, rng: np.random.Generator) -> tuple[Visi
     columns = _columns(ra, dec, rng)
     columns["dia_source_id"] = np.arange(n) + 10**12 + visit * 10**6
     del columns["midpoint_mjd_tai"]  # the visit's
-    column_x = np.clip(((columns["ra"] - _RA0) * stretch - corner[0]) // cell, 0, _GRID - 1).astype(int)
-    column_y = np.clip((columns["dec"] - _DEC0 - corner[1]) // cell, 0, _GRID - 1).astype(int)
-    detector = np.minimum(column_y * _GRID + column_x, N_DETECTORS - 1)
+    # By the true places: an error that carries a source over the border leaves it within the footprint's margin.
+    detector = np.concatenate(
+        [
+            (y[known] // cell).astype(int) * _GRID + (x[known] // cell).astype(int),
+            flat.astype(int),
+        ]
+    )
     detectors = []
     for number in range(N_DETECTORS):
         rows = np.flatnonzero(detector == number)

@@ -1,13 +1,13 @@
 """PostgreSQL's binary COPY format, from columns of numpy arrays.
 
-Writing rows through text or value by value costs more than all the database does with them; here a whole table becomes
-one byte string in a few passes.
+Writing rows through text or value by value costs more than all the database does with them; here a table is
+laid out in a few passes over its columns.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,42 +32,43 @@ class WireColumn:
     present: NDArray[np.bool_]
 
 
-def encode(columns: Sequence[WireColumn], n_rows: int) -> bytes:
-    """Rows in binary COPY format, header and trailer included.
+def encode(columns: Sequence[WireColumn], n_rows: int) -> Iterator[bytes]:
+    """Rows in binary COPY format, header and trailer included, piece by piece.
 
     Every field is first laid out at full width, as four bytes of length and the value in network order; then the bytes
-    that a NULL or a shorter text does not have are dropped in one pass.  Done in blocks that stay in the cache.
+    that a NULL or a shorter text does not have are dropped in one pass.  Done in blocks that stay in the cache, and
+    that the database reads while the next is laid out.
     """
-    cells = [_cell(column) for column in columns]
+    yield _HEADER
+    for start in range(0, n_rows, _BLOCK):
+        yield _rows([_cell(column, start, min(start + _BLOCK, n_rows)) for column in columns])
+    yield _TRAILER
+
+
+def _rows(cells: Sequence[_Cell]) -> bytes:
     fields: list[tuple[str, str]] = [("count", ">i2")]
     for position, cell in enumerate(cells):
         fields += [(f"length{position}", ">i4"), (f"value{position}", cell.values.dtype.str)]
     layout = np.dtype(fields)
     template = np.zeros(1, dtype=layout)
-    template["count"] = len(columns)
+    template["count"] = len(cells)
     for position, cell in enumerate(cells):
         template[f"length{position}"] = cell.values.dtype.itemsize
-    varying = [(position, cell) for position, cell in enumerate(cells) if cell.lengths is not None]
-
-    pieces = [_HEADER]
-    for start in range(0, n_rows, _BLOCK):
-        end = min(start + _BLOCK, n_rows)
-        rows = np.repeat(template, end - start)
-        for position, cell in enumerate(cells):
-            rows[f"value{position}"] = cell.values[start:end]
-        if not varying:
-            pieces.append(rows.tobytes())
+    n = len(cells[0].values)
+    rows = np.repeat(template, n)
+    for position, cell in enumerate(cells):
+        rows[f"value{position}"] = cell.values
+    if all(cell.lengths is None for cell in cells):
+        return rows.tobytes()
+    keep = np.ones((n, layout.itemsize), dtype=bool)
+    for position, cell in enumerate(cells):
+        if cell.lengths is None:
             continue
-        keep = np.ones((end - start, layout.itemsize), dtype=bool)
-        for position, cell in varying:
-            lengths = cell.lengths[start:end]  # type: ignore[index]
-            rows[f"length{position}"] = lengths
-            width = cell.values.dtype.itemsize
-            offset = layout.fields[f"value{position}"][1]  # type: ignore[index]
-            keep[:, offset : offset + width] = np.arange(width) < lengths[:, None]
-        pieces.append(rows.view(np.uint8).reshape(end - start, -1)[keep].tobytes())
-    pieces.append(_TRAILER)
-    return b"".join(pieces)
+        rows[f"length{position}"] = cell.lengths
+        width = cell.values.dtype.itemsize
+        offset = layout.fields[f"value{position}"][1]  # type: ignore[index]
+        keep[:, offset : offset + width] = np.arange(width) < cell.lengths[:, None]
+    return rows.view(np.uint8).reshape(n, -1)[keep].tobytes()
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,17 @@ class _Cell:
     lengths: NDArray[np.int32] | None
 
 
-def _cell(column: WireColumn) -> _Cell:
-    if column.values.dtype.kind == "O":
+def _cell(column: WireColumn, start: int, end: int) -> _Cell:
+    values, present = column.values[start:end], column.present[start:end]
+    if values.dtype.kind == "O":
         texts = [
-            (value.encode() if isinstance(value, str) else value) if present else b""
-            for value, present in zip(column.values, column.present, strict=True)
+            (value.encode() if isinstance(value, str) else value) if there else b""
+            for value, there in zip(values, present, strict=True)
         ]
         lengths = np.array([len(text) for text in texts], dtype=np.int32)
         values = np.array(texts, dtype=f"S{max(int(lengths.max(initial=0)), 1)}")
-        return _Cell(values, np.where(column.present, lengths, np.int32(-1)))
-    values = column.values.astype(column.values.dtype.newbyteorder(">"), copy=False)
-    if column.present.all():
+        return _Cell(values, np.where(present, lengths, np.int32(-1)))
+    values = values.astype(values.dtype.newbyteorder(">"), copy=False)
+    if present.all():
         return _Cell(values, None)
-    return _Cell(values, np.where(column.present, np.int32(values.dtype.itemsize), np.int32(-1)))
+    return _Cell(values, np.where(present, np.int32(values.dtype.itemsize), np.int32(-1)))

@@ -170,7 +170,8 @@ class Client:
             return
         names = ", ".join(column.name for column in columns)
         with self._connection.cursor().copy(f"copy pg_temp.{table} ({names}) from stdin (format binary)") as copy:
-            copy.write(encode(columns, n_rows))
+            for piece in encode(columns, n_rows):
+                copy.write(piece)
 
     def _refusal(self, visit: Visit, error: psycopg.Error, row_numbers: NDArray[np.int64]) -> Exception:
         state = error.sqlstate or ""

@@ -104,11 +104,10 @@ def _check_names(visit: Visit, detector: DetectorData) -> None:
     where = f"visit {visit.visit}, detector {detector.detector}"
     if not -(2**15) <= detector.detector < 2**15:
         raise InputError(f"{where}: detector numbers fit in 16 bits")
-    for name in detector.sources:
+    for name in sorted(detector.sources.keys() - _GIVEN_ORDER.keys()):
         if name in ASSIGNED or name in PER_DETECTOR:
             raise InputError(f"{where}: column {name} is not given per source; leave it out")
-        if name not in _GIVEN_ORDER:
-            raise InputError(f"{where}: dia_source has no column {name}")
+        raise InputError(f"{where}: dia_source has no column {name}")
     missing = [name for name in ("ra", "dec", "psf_flux", "psf_flux_err") if name not in detector.sources]
     if missing and len(detector):
         raise InputError(f"{where}: missing column(s) {', '.join(missing)}")

@@ -22,6 +22,7 @@
 \ir ingest/refresh_statistics.sql
 \ir ingest/passes_quality_gate.sql
 \ir ingest/check_stage.sql
+\ir ingest/claim_stored.sql
 \ir ingest/claim_detectors.sql
 \ir ingest/parts_to_lock.sql
 \ir ingest/lock_footprints.sql
@@ -45,6 +46,7 @@
 \ir ingest/insert_sources.sql
 \ir associate/found_objects.sql
 \ir measure/list_touched.sql
+\ir measure/list_bereaved.sql
 \ir measure/measure_objects.sql
 \ir version/open_versions.sql
 \ir alert/ring_doorbell.sql

@@ -13,7 +13,13 @@ import numpy as np
 import psycopg
 import pytest
 
-from l1db.binary_copy import WireColumn, encode
+from l1db import binary_copy
+from l1db.binary_copy import WireColumn
+
+
+def encode(columns: list[WireColumn], n_rows: int) -> bytes:
+    return b"".join(binary_copy.encode(columns, n_rows))
+
 
 TYPES: dict[str, tuple[str, str]] = {  # column: SQL type, numpy's
     "a_bigint": ("bigint", "i8"),

@@ -48,6 +48,20 @@ begin
         select p.number, p.detector, p.ra, p.dec, p.variance, p.is_ours, p.last_zone
           from placed p
          where p.last_zone <> p.first_zone
+    ), company as materialized (
+        -- Who has nobody before and behind in its zone within reach has no neighbour: nearly all, in an uncrowded field.
+        select l.number, l.detector, l.ra, l.dec, l.variance, l.is_ours, l.zone
+          from (
+            select z.*,
+                   least(z.ra - lag(z.ra) over along, lead(z.ra) over along - z.ra) as gap,
+                   v_radius / cosd(least(abs(z.dec) + v_square, v_polar)) as reach
+              from zone_of z
+            window along as (partition by z.zone order by z.ra)
+          ) as l
+         where l.gap <= l.reach
+            or l.ra < l.reach
+            or l.ra > 360 - l.reach
+            or abs(l.dec) + v_square > v_polar
     ), zone as materialized (
         -- A zone's squares are as wide as its end nearer to the pole demands; at a pole there is one.
         select edge.number,
@@ -58,7 +72,7 @@ begin
             select distinct
                    z.zone as number,
                    abs(z.zone * v_square + v_square / 2 - 90) + v_square as dec
-              from zone_of z
+              from company z
           ) as edge
     ), divided as materialized (
         select z.number, z.detector, z.ra, z.dec, z.variance, z.is_ours, z.zone,
@@ -66,7 +80,7 @@ begin
                floor((z.ra + 360 - zone.reach) / 360 * zone.n)::integer % zone.n as first_square,
                floor((z.ra + 360 + zone.reach) / 360 * zone.n)::integer % zone.n as last_square,
                z.zone = floor((z.dec + 90) / v_square)::integer as is_home
-          from zone_of z
+          from company z
           join zone
             on zone.number = z.zone
     ), reach as (

@@ -3,6 +3,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.place_without_visit(2)
 --
@@ -12,24 +13,62 @@ as $$
 --
 -- Reads:   pg_temp.source, pg_temp.taken, l1.dia_source
 -- Writes:  pg_temp.pair
+--
+-- Algorithm:
+--   The window counts back from the object's latest other detection, however long ago that was.  The bounds over all
+--   windows say the same once more, so that leaves outside are not even opened.
+-- Settings:
+--   a plan kept for all times would have to look into every leaf
+declare
+    v_first double precision;
+    v_last  double precision;
 begin
-    with other as (
-        select t.dia_object_id, x.ra, x.dec, x.ra_err, x.dec_err, x.midpoint_mjd_tai,
-               max(x.midpoint_mjd_tai) over (partition by t.dia_object_id) as latest
-          from pg_temp.taken t
-          join l1.dia_source x
-            on x.dia_object_id = t.dia_object_id
-         where x.visit <> p_visit.visit
-           and not x.is_forced
+    select min(p.first_mjd_tai), max(p.last_mjd_tai)
+      into v_first, v_last
+      from pg_temp.pair p
+      join pg_temp.taken t
+        on t.dia_object_id = p.dia_object_id;
+    if p_survey.history_days is not null then
+        v_first := '-infinity';
+    end if;
+
+    with reached as (
+        select distinct p.dia_object_id, p.first_mjd_tai, p.last_mjd_tai
+          from pg_temp.pair p
+          join pg_temp.taken t
+            on t.dia_object_id = p.dia_object_id
+    ), span as materialized (
+        select r.dia_object_id,
+               case when p_survey.history_days is null then r.first_mjd_tai
+                    else latest.mjd_tai - p_survey.history_days end as first_mjd_tai,
+               latest.mjd_tai as last_mjd_tai
+          from reached r
+         cross join lateral (
+            select case when p_survey.history_days is null then r.last_mjd_tai
+                        else (select x.midpoint_mjd_tai
+                                from l1.dia_source x
+                               where x.dia_object_id = r.dia_object_id
+                                 and x.visit <> p_visit.visit
+                                 and not x.is_forced
+                               order by x.midpoint_mjd_tai desc
+                               limit 1) end as mjd_tai
+         ) as latest
     ), former as (
-        select o.dia_object_id,
+        select span.dia_object_id,
                l1_api.mean_ra(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra))) as ra,
                l1_api.mean_dec(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra)), avg(sind(o.dec))) as dec,
                (avg(o.ra_err::double precision ^ 2) + avg(o.dec_err::double precision ^ 2)) / 2 * 3600 ^ 2
                / count(*) as variance
-          from other o
-         where o.midpoint_mjd_tai >= o.latest - coalesce(p_survey.history_days, 'infinity')
-         group by o.dia_object_id
+          from span
+          join l1.dia_source o
+            on o.dia_object_id = span.dia_object_id
+           and o.midpoint_mjd_tai >= span.first_mjd_tai
+           and o.midpoint_mjd_tai <= span.last_mjd_tai
+           and o.midpoint_mjd_tai >= v_first
+           and o.midpoint_mjd_tai <= v_last
+         where o.visit <> p_visit.visit
+           and not o.is_forced
+         group by span.dia_object_id
     )
     update pg_temp.pair p
        set separation = q3c_dist(s.ra, s.dec, former.ra, former.dec) * 3600,

@@ -18,6 +18,7 @@ as $$
 --   One cheap pass looks for any trouble; only if there is some, a second names it.
 declare
     v_half_exposure double precision := coalesce(p_visit.exposure_time, 1728) / 2 + 1;
+    v_bounds        record;
     v_first_id      bigint;
     v_last_id       bigint;
     v_trouble       jsonb := jsonb '[]';
@@ -72,35 +73,63 @@ begin
          where t.is_wrong;
     end if;
 
-    select jsonb_agg(jsonb_build_object(
-               'ordinal', r.ordinal, 'column', 'ra',
-               'why', format('more than 10 sources of the detector are at (%s, %s)', r.ra, r.dec)) order by r.ordinal)
-      into v_some
-      from (
-        select s.ordinal, s.ra, s.dec,
-               row_number() over (partition by s.detector, s.ra, s.dec order by s.ordinal) as occurrence
-          from pg_temp.stage_source s
-      ) as r
-     where r.occurrence > 10;
-    v_trouble := v_trouble || coalesce(v_some, '[]');
-
-    if v_first_id is not null then
+    if exists (select from pg_temp.stage_source s group by s.detector, s.ra, s.dec having count(*) > 10) then
         select jsonb_agg(jsonb_build_object(
-                   'ordinal', r.ordinal, 'column', 'dia_source_id',
-                   'why', format('%s occurs more than once', r.dia_source_id)) order by r.ordinal)
+                   'ordinal', r.ordinal, 'column', 'ra',
+                   'why', format('more than 10 sources of the detector are at (%s, %s)', r.ra, r.dec)) order by r.ordinal)
           into v_some
           from (
-            select s.ordinal,
-                   s.dia_source_id,
-                   row_number() over (partition by s.dia_source_id order by s.ordinal) as occurrence
+            select s.ordinal, s.ra, s.dec,
+                   row_number() over (partition by s.detector, s.ra, s.dec order by s.ordinal) as occurrence
               from pg_temp.stage_source s
-             where s.dia_source_id is not null
           ) as r
-         where r.occurrence > 1;
-        v_trouble := v_trouble || coalesce(v_some, '[]');
+         where r.occurrence > 10;
+        v_trouble := v_trouble || v_some;
+    end if;
+
+    if v_first_id is not null then
+        if (select count(s.dia_source_id) > count(distinct s.dia_source_id) from pg_temp.stage_source s) then
+            select jsonb_agg(jsonb_build_object(
+                       'ordinal', r.ordinal, 'column', 'dia_source_id',
+                       'why', format('%s occurs more than once', r.dia_source_id)) order by r.ordinal)
+              into v_some
+              from (
+                select s.ordinal,
+                       s.dia_source_id,
+                       row_number() over (partition by s.dia_source_id order by s.ordinal) as occurrence
+                  from pg_temp.stage_source s
+                 where s.dia_source_id is not null
+              ) as r
+             where r.occurrence > 1;
+            v_trouble := v_trouble || v_some;
+        end if;
 
         -- An id that is stored already may only come again from its own visit and detector, where the ledger decides.
-        -- Where no leaf has an id of that range, as with ids that rise with time, none is looked up.
+        -- ORDER BY and LIMIT have the index on ids used: no statistics know a visit that just came.
+        select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+        if (select x.dia_source_id
+              from l1.dia_source x
+             where x.dia_source_id between v_first_id and v_last_id
+               and x.midpoint_mjd_tai >= v_bounds.lower
+               and x.midpoint_mjd_tai < v_bounds.upper
+             order by x.dia_source_id
+             limit 1) is not null then
+            select min(s.dia_source_id), max(s.dia_source_id)
+              into v_first_id, v_last_id
+              from pg_temp.stage_source s
+              left join lateral (
+                select x.visit, x.detector, x.is_forced
+                  from l1.dia_source x
+                 where x.dia_source_id = s.dia_source_id
+                   and x.midpoint_mjd_tai >= v_bounds.lower
+                   and x.midpoint_mjd_tai < v_bounds.upper
+                 limit 1
+              ) as known
+                on true
+             where (known.visit = p_visit.visit and known.detector = s.detector and not known.is_forced) is not true;
+        end if;
+
+        -- Where no leaf has an id of the range of the others, as with ids that rise with time, none is looked up.
         if exists (select from l1.dia_source x where x.dia_source_id between v_first_id and v_last_id) then
             select jsonb_agg(jsonb_build_object(
                        'ordinal', s.ordinal, 'column', 'dia_source_id',
@@ -110,8 +139,9 @@ begin
               from pg_temp.stage_source s
               join l1.dia_source known
                 on known.dia_source_id = s.dia_source_id
-             where (known.visit, known.detector) <> (p_visit.visit, s.detector)
-                or known.is_forced;
+             where s.dia_source_id between v_first_id and v_last_id
+               and ((known.visit, known.detector) <> (p_visit.visit, s.detector)
+                    or known.is_forced);
             v_trouble := v_trouble || coalesce(v_some, '[]');
         end if;
 
@@ -132,12 +162,14 @@ begin
     -- 20 arcsec of grace, in metres on PostGIS's sphere: the great-circle edges of an outline only approximate an image.
     -- q3c is quick to say what is inside; only for the others PostGIS is asked how far out they are.
     if v_trouble = '[]' then
-        with outline as materialized (
+        with given as materialized (
+            select d.detector, st_geogfromtext(d.footprint) as footprint
+              from pg_temp.stage_detector d
+        ), outline as materialized (
             select given.detector,
                    given.footprint,
                    array_agg(ring.value order by ring.rank) as corners
-              from (select d.detector, st_geogfromtext(d.footprint) as footprint
-                      from pg_temp.stage_detector d) as given
+              from given
              cross join lateral st_dumppoints(given.footprint::geometry) as corner
              cross join lateral (values
                 (2 * corner.path[2], mod(st_x(corner.geom)::numeric + 360, 360)::double precision),

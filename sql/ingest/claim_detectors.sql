@@ -19,9 +19,6 @@ as $$
 -- Writes:  pg_temp.claim, l1.visit_detector
 -- Locks:   the ledger rows that it inserts, in ascending order: who inserts the same row first makes the other wait.
 --          Rows that exist need none, since the visit is held: what is stored changes only under whoever has it alone.
-declare
-    v_bounds  record;
-    v_refused text;
 begin
     insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
     select d.detector,
@@ -55,94 +52,7 @@ begin
     end if;
 
     -- The others are stored, and nobody else may change them as long as we hold the visit.
-    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
-    select string_agg(format('detector %s (%s)', v.detector, concat_ws(', ',
-               case when v.n_sources <> given.n
-                    then format('%s sources are stored, %s are given', v.n_sources, given.n) end,
-               case when v.footprint is distinct from st_geogfromtext(d.footprint) then 'the footprint differs' end,
-               case when v.psf_fwhm is distinct from d.psf_fwhm
-                    then format('psf_fwhm is %s, not %s', v.psf_fwhm, d.psf_fwhm) end,
-               case when v.zero_point is distinct from d.zero_point
-                    then format('zero_point is %s, not %s', v.zero_point, d.zero_point) end,
-               case when v.flux_noise is distinct from d.flux_noise
-                    then format('flux_noise is %s, not %s', v.flux_noise, d.flux_noise) end,
-               case when v.software is distinct from d.software
-                    then format('software is %s, not %s', v.software, d.software) end,
-               case when v.n_sources = given.n then
-                    (select format('%s of %s rows found with other positions, fluxes or ids', count(*), given.n)
-                       from pg_temp.stage_source s
-                      where s.detector = d.detector
-                        and not exists (
-                            select
-                              from l1.dia_source x
-                             where x.visit = p_visit.visit
-                               and x.detector = s.detector
-                               and not x.is_forced
-                               and x.midpoint_mjd_tai >= v_bounds.lower
-                               and x.midpoint_mjd_tai < v_bounds.upper
-                               and x.ra = s.ra and x.dec = s.dec
-                               and x.psf_flux = s.psf_flux and x.psf_flux_err = s.psf_flux_err
-                               and (s.dia_source_id is null or x.dia_source_id = s.dia_source_id))) end)),
-                      '; ' order by v.detector)
-      into v_refused
-      from l1.visit_detector v
-      join pg_temp.stage_detector d
-        on d.detector = v.detector
-     cross join lateral (
-        select count(*)::integer as n from pg_temp.stage_source s where s.detector = d.detector
-     ) as given
-     where p_mode in ('new', 'release')
-       and v.visit = p_visit.visit
-       and v.withdrawn_at is null
-       and (v.content_sha256 <> d.content_sha256
-            or p_mode = 'release' and v.n_sources <> given.n)
-       and not exists (select from pg_temp.claim c where c.detector = v.detector);
-    if v_refused is not null then
-        raise exception 'visit % is stored with other data: %', p_visit.visit, v_refused
-            using errcode = 'L1I05',
-                  hint = 'Use replace to withdraw the stored data first, or supplement to add to them.';
-    end if;
-
-    insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
-    select v.detector,
-           v.attempt + verdict.is_new::integer,
-           case when verdict.is_new then v.attempt end,
-           verdict.status,
-           case when p_mode = 'supplement' then v.footprint else st_geogfromtext(d.footprint) end
-      from l1.visit_detector v
-      join pg_temp.stage_detector d
-        on d.detector = v.detector
-     cross join lateral (
-        select case when p_mode = 'supplement' and v.content_sha256 <> d.content_sha256 and exists (
-                            select
-                              from pg_temp.stage_source s
-                             where s.detector = v.detector
-                               and (s.dia_source_id is null
-                                    or not exists (select
-                                                     from l1.dia_source x
-                                                    where x.dia_source_id = s.dia_source_id
-                                                      and x.midpoint_mjd_tai >= v_bounds.lower
-                                                      and x.midpoint_mjd_tai < v_bounds.upper)))
-                    then 'supplemented'
-                    when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
-                    then 'replaced'
-                    when p_mode = 'release' and v.content_sha256 = d.content_sha256 and exists (
-                            select
-                              from l1.dia_source x
-                             where x.visit = v.visit
-                               and x.detector = v.detector
-                               and x.midpoint_mjd_tai >= v_bounds.lower
-                              and x.midpoint_mjd_tai < v_bounds.upper
-                              and x.no_object_reason = 'breaker')
-                    then 'released'
-                    else 'unchanged' end as status
-     ) as chosen
-     cross join lateral (
-        select chosen.status, chosen.status in ('replaced', 'released') as is_new
-     ) as verdict
-     where v.visit = p_visit.visit
-       and v.withdrawn_at is null
-       and not exists (select from pg_temp.claim c where c.detector = v.detector);
+    perform l1_api.claim_stored(p_visit, p_mode);
 end
 $$;
 comment on function l1_api.claim_detectors(l1.visit, l1.survey, text) is

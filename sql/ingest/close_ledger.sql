@@ -40,17 +40,19 @@ begin
      where c.status = 'revised'
        and not exists (select from pg_temp.assignment a where a.detector = c.detector);
 
-    update l1.visit_detector v
-       set n_sources = v.n_sources + c.n_sources,
-           n_associated = v.n_associated + c.n_associated,
-           n_new_objects = v.n_new_objects + c.n_new_objects,
-           n_without_object = v.n_without_object + c.n_without_object,
-           n_alerts = v.n_alerts + c.n_alerts
-      from pg_temp.claim c
-     where c.status in ('supplemented', 'revised')
-       and v.visit = p_visit.visit
-       and v.detector = c.detector
-       and v.attempt = c.attempt;
+    if exists (select from pg_temp.claim c where c.status in ('supplemented', 'revised')) then
+        update l1.visit_detector v
+           set n_sources = v.n_sources + c.n_sources,
+               n_associated = v.n_associated + c.n_associated,
+               n_new_objects = v.n_new_objects + c.n_new_objects,
+               n_without_object = v.n_without_object + c.n_without_object,
+               n_alerts = v.n_alerts + c.n_alerts
+          from pg_temp.claim c
+         where c.status in ('supplemented', 'revised')
+           and v.visit = p_visit.visit
+           and v.detector = c.detector
+           and v.attempt = c.attempt;
+    end if;
 
     update l1.visit_detector v
        set n_sources = c.n_sources,

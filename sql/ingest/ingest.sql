@@ -37,11 +37,12 @@ as $$
 --
 -- work_mem holds the sorts of a peak visit of 40 000 sources; PostgreSQL's default would send them to disk.
 declare
-    v_visit   l1.visit;
-    v_survey  l1.survey;
-    v_stamp   timestamptz;
-    v_newest  timestamptz;
-    v_timings jsonb;
+    v_visit     l1.visit;
+    v_survey    l1.survey;
+    v_withdraws boolean;
+    v_stamp     timestamptz;
+    v_newest    timestamptz;
+    v_timings   jsonb;
 begin
     v_timings := l1_api.lap(null, null);
     perform l1_api.refuse_other_isolation();
@@ -79,6 +80,7 @@ begin
 
     -- The ledger: what is each detector to become?
     perform l1_api.claim_detectors(v_visit, v_survey, p_mode);
+    v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
     v_timings := l1_api.lap(v_timings, 'claim');
 
     if exists (select from pg_temp.claim c where c.status <> 'unchanged') then
@@ -88,21 +90,25 @@ begin
         if p_mode = 'release' then
             perform l1_api.recall_ids(v_visit);
         end if;
-        if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+        if v_withdraws then
             perform l1_api.reopen_twins(v_visit, v_survey);
         end if;
         perform l1_api.take_in_sources(v_visit, v_survey);
         perform l1_api.associate(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'associate');
 
-        perform l1_api.list_touched(v_visit, v_survey);
-        select greatest(max(t.validity_start), l1_api.newest_withdrawn(v_visit))
-          into v_newest
-          from pg_temp.touched t;
+        perform l1_api.list_touched(v_survey);
+        if v_withdraws then
+            perform l1_api.list_bereaved(v_visit, v_survey);
+        end if;
+        select max(t.validity_start) into v_newest from pg_temp.touched t;
+        if v_withdraws then
+            v_newest := greatest(v_newest, l1_api.newest_withdrawn(v_visit));
+        end if;
         v_stamp := l1_api.take_stamp(v_newest);
         v_timings := l1_api.lap(v_timings, 'stamp');
 
-        if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+        if v_withdraws then
             perform l1_api.withdraw_attempts(v_visit, v_survey, v_stamp);
         end if;
         perform l1_api.insert_sources(v_visit, v_stamp);

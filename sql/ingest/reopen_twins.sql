@@ -3,6 +3,7 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.reopen_twins(2)
 --
@@ -19,6 +20,8 @@ as $$
 --   A duplicate lies within one radius of its twin, or both within one of an object: so within two of what is withdrawn.
 --   Those that are not freed by it are decided as before, and nothing becomes of them.  Neighbours by zones of
 --   declination as high as the search is wide.
+-- Settings:
+--   a plan kept for all times would have to look into every leaf
 declare
     v_reach double precision := 2 * p_survey.association_radius / 3600;
     v_bounds record;

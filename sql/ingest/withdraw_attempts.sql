@@ -3,6 +3,7 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.withdraw_attempts(3)
 --
@@ -13,6 +14,8 @@ as $$
 --   p_stamp            - stamp of this transaction
 -- Reads:   pg_temp.claim, pg_temp.stage_detector
 -- Writes:  l1.dia_source (history by trigger), l1.visit_detector
+-- Settings:
+--   a plan kept for all times would have to look into every leaf
 declare
     v_bounds record;
 begin

@@ -6,7 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.measure_objects(2)
 --
---   Recomputes the touched objects from all they have, and their statistics in the visit's band, from their live sources in the history
+--   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
 --   window, which counts back from the object's latest detection.
 --
 -- Parameters:
@@ -17,10 +17,20 @@ as $$
 -- Algorithm:
 --   Position: direction of the unweighted mean of the detections' unit vectors, as LSST's ap_meanPosition; its error from
 --   theirs, sqrt(sum sigma**2) / n.  Forced rows carry the object's own position and would freeze it: they do not count.
+--   The bounds over all windows say the same once more, so that leaves without any of them are not even opened.
 --   Flux: mean weighted by 1 / sigma**2 (ap_meanFlux), standard deviation with n - 1 (ap_sigmaFlux).
 declare
-    v_rows bigint;
+    v_first double precision;
+    v_last  double precision;
+    v_rows  bigint;
 begin
+    select min(t.first_mjd_tai), max(t.last_mjd_tai)
+      into v_first, v_last
+      from pg_temp.touched t;
+    if v_first is null then
+        return;
+    end if;
+
     insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
                                   first_mjd_tai, last_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
                                   psf_flux_ndata, psf_flux_min, psf_flux_max)
@@ -41,6 +51,8 @@ begin
             on x.dia_object_id = t.dia_object_id
            and x.midpoint_mjd_tai >= t.first_mjd_tai
            and x.midpoint_mjd_tai <= t.last_mjd_tai
+           and x.midpoint_mjd_tai >= v_first
+           and x.midpoint_mjd_tai <= v_last
          cross join lateral (
             select x.band = p_visit.band
                    and (not x.is_forced or p_survey.stats_include_forced)

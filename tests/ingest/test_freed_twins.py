@@ -86,7 +86,8 @@ def test_the_twin_of_a_withdrawn_founder_takes_its_object_over(database: str, lo
     assert former == [(1, founded, "replaced"), (11, None, "revised")]
     stamps = look.execute(
         "select validity_start from l1.dia_object union select validity_start from l1.dia_source"
-        " union select validity_end from l1.dia_source_history union select stamp from l1.alert where dia_source_id = 11"
+        " union select validity_end from l1.dia_source_history"
+        " union select stamp from l1.alert where dia_source_id = 11"
     ).fetchall()
     assert stamps == [(result.detectors[0].time_processed,)], "one stamp"
     assert breaks(look) == []
@@ -196,13 +197,9 @@ def test_detectors_emptied_one_by_one_leave_what_the_others_alone_would_have_fou
         for detector in rng.permutation(4)[:3]:
             middle = exposures[1]
             client.ingest(middle.visit, [replace(middle.detectors[detector], sources={})], mode="replace")
-            rest = tuple(
-                replace(d, sources={}) if d.detector == detector else d for d in middle.detectors
-            )
+            rest = tuple(replace(d, sources={}) if d.detector == detector else d for d in middle.detectors)
             exposures[1] = replace(middle, detectors=rest)
-            left = [
-                replace(e, detectors=tuple(d for d in e.detectors if len(d))) for e in exposures
-            ]
+            left = [replace(e, detectors=tuple(d for d in e.detectors if len(d))) for e in exposures]
             wrong = [line for line in errors_against_truth(look, left) if "alerts" not in line]
             assert wrong == []
             unalerted = look.execute(

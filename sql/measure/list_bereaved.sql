@@ -1,0 +1,56 @@
+create function l1_api.list_bereaved(p_visit l1.visit, p_survey l1.survey)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+-- Function: l1_api.list_bereaved(2)
+--
+--   Lists the objects that a replacement takes a source from and gives none, beside those that get one.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+-- Reads:   pg_temp.claim, l1.dia_object, l1.dia_source
+-- Writes:  pg_temp.touched
+--
+-- Algorithm:
+--   The window counts back from the latest other detection, however long ago that was.
+-- Settings:
+--   a plan kept for all times would have to look into every leaf
+declare
+    v_bounds record;
+begin
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
+    select o.dia_object_id,
+           o.validity_start,
+           case when p_survey.history_days is null then o.first_dia_source_mjd_tai
+                else latest.mjd_tai - p_survey.history_days end,
+           latest.mjd_tai
+      from pg_temp.claim c
+      join l1.dia_source x
+        on x.detector = c.detector
+      join l1.dia_object o
+        on o.dia_object_id = x.dia_object_id
+     cross join lateral (
+        select coalesce(case when p_survey.history_days is not null then (
+                   select y.midpoint_mjd_tai
+                     from l1.dia_source y
+                    where y.dia_object_id = o.dia_object_id
+                      and y.dia_source_id <> x.dia_source_id
+                      and not y.is_forced
+                    order by y.midpoint_mjd_tai desc
+                    limit 1) end, o.last_dia_source_mjd_tai) as mjd_tai
+     ) as latest
+     where c.former_attempt is not null
+       and x.visit = p_visit.visit
+       and not x.is_forced
+       and x.midpoint_mjd_tai >= v_bounds.lower
+       and x.midpoint_mjd_tai < v_bounds.upper
+       and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
+end
+$$;
+comment on function l1_api.list_bereaved(l1.visit, l1.survey) is
+    'Lists the objects that a replacement takes a source from and gives none';
