@@ -286,11 +286,12 @@ def _store_objects(objects: NDArray[np.void], connection: psycopg.Connection[Any
         object_id = np.array([row[0] for row in rows], dtype=np.int64)
         connection.execute(
             "insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov,"
-            " n_dia_sources, n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai)"
-            " select o.id, now(), o.ra, o.ra_err, o.dec, o.dec_err, 0, %s, 0, 60990, 60999"
+            " n_dia_sources, n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources,"
+            " first_epoch_mjd_tai)"
+            " select o.id, now(), o.ra, o.ra_err, o.dec, o.dec_err, 0, %s, 0, 60990, 60999, %s, 60990"
             " from unnest(%b::int8[], %b::float8[], %b::float8[], %b::float8[], %b::float8[])"
             " as o (id, ra, ra_err, dec, dec_err)",
-            [EPOCHS, object_id.tolist(), ra, _or_null(objects["ra_err"]), dec, _or_null(objects["dec_err"])],
+            [EPOCHS, EPOCHS, object_id.tolist(), ra, _or_null(objects["ra_err"]), dec, _or_null(objects["dec_err"])],
         )
     with connection.transaction():
         connection.execute("analyze l1.dia_object")

@@ -135,7 +135,7 @@ def _fill(dsn: str, n: int, area: float, rng: np.random.Generator, console: Cons
             """
             insert into l1.dia_object
             select (q3c_ang2ipix(p.ra, p.dec) >> 36 << 36) | nextval('l1.dia_object_seq'),
-                   '2026-01-01Z', p.ra, %(err)s, p.dec, %(err)s, 0, 2, 0, %(first)s, %(last)s
+                   '2026-01-01Z', p.ra, %(err)s, p.dec, %(err)s, 0, 2, 0, %(first)s, %(last)s, 2, %(first)s
               from (select * from position order by q3c_ang2ipix(ra, dec)) as p
             """,
             {"err": _POSITION_ERROR / np.sqrt(2), "first": _EPOCHS[0], "last": _EPOCHS[1]},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
@@ -17,12 +17,14 @@ from typing import Literal, Self
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from l1db.binary_copy import WireColumn, encode
+from l1db.binary_copy import WireColumn, decode, encode
 from l1db.connection import connect, one_line
 from l1db.errors import BadRow, DatabaseError, InputError, RefusedError
-from l1db.stack import Stack, detector_columns, refusal
+from l1db.footprint import polygon_wkt
+from l1db.stack import Stack, detector_columns, forced_columns, image_columns, refusal
+from l1db.targets import TARGET_ROW, Targets
 from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 Mode = Literal["new", "replace", "release", "supplement"]
@@ -111,15 +113,24 @@ class Client:
             If the connection is lost.  Either all of the call is stored or nothing; repeating it is safe.
         """
         clock = _Stopwatch()
-        stack = Stack(visit, detectors)
-        stage_detector = detector_columns(stack)
-        clock.lap("encode")
+        stack: Stack | None = None
         try:
+            if any(detector.images and detector.measured is None for detector in detectors):
+                from l1db.forced import measure
+
+                detectors = measure(visit, detectors, self.forced_targets)
+                clock.lap("photometry")
+            stack = Stack(visit, detectors)
+            stage_detector = detector_columns(stack)
+            forced, images = forced_columns(stack), image_columns(stack)
+            clock.lap("encode")
             self._open(visit)
             clock.lap("open")
             with self._connection.transaction():
                 self._copy("stage_detector", stage_detector, len(stack.detectors))
                 self._copy("stage_source", stack.columns, stack.n)
+                self._copy("stage_image", images, len(images[0].values))
+                self._copy("stage_forced", forced, len(forced[0].values) if forced else 0)
                 clock.lap("copy")
                 results = self._connection.execute(
                     "select * from l1_api.ingest(%s, %s)", (visit.visit, mode)
@@ -128,13 +139,39 @@ class Client:
             clock.lap("commit")
         except psycopg.Error as error:
             self._opened.pop(visit.visit, None)  # somebody may have corrected it
-            raise self._refusal(visit, error, stack.row_numbers) from None
+            raise self._refusal(visit, error, stack.row_numbers if stack else np.empty(0, np.int64)) from None
         timings = results[0][-1] if results else {}
         return IngestResult(
             visit=visit.visit,
             detectors=tuple(DetectorResult(*row[:-1]) for row in results),
             seconds={**clock.seconds, **timings},
         )
+
+    def forced_targets(self, footprints: Mapping[int, ArrayLike]) -> Mapping[int, Targets]:
+        """The DiaObjects in and around images.
+
+        Parameters
+        ----------
+        footprints
+            Corners of each detector's image, shape (k, 2), degrees.
+
+        Returns
+        -------
+        Mapping[int, Targets]
+            For each detector.
+        """
+        wkt = {detector: polygon_wkt(corners, f"detector {detector}") for detector, corners in footprints.items()}
+        query = "copy (select * from l1_api.forced_targets(%s::smallint[], %s::text[])) to stdout (format binary)"
+        with self._connection.cursor().copy(query, (list(wkt), list(wkt.values()))) as out:
+            rows = decode(b"".join(out), TARGET_ROW)
+        order = np.argsort(rows["detector"], kind="stable")
+        rows = rows[order]
+        starts = np.searchsorted(rows["detector"], list(wkt))
+        ends = np.searchsorted(rows["detector"], list(wkt), side="right")
+        return {
+            detector: Targets(*(rows[name][start:end] for name in ("dia_object_id", "ra", "dec", "is_target")))
+            for detector, start, end in zip(wkt, starts, ends, strict=True)
+        }
 
     def _open(self, visit: Visit) -> None:
         if visit.midpoint_mjd_tai >= 2_400_000:

@@ -141,6 +141,15 @@ survey = Table(
         null=True,
     ),
     _column("alert_on", "text", "Which sources raise alerts: detections, or all (forced rows too)"),
+    _column(
+        "forced_on", "text", "Which DiaObjects in an image are forced: none, unassociated (with this visit) or all"
+    ),
+    _column("forced_min_dia_sources", "integer", "Detections that a DiaObject needs to be forced"),
+    _column(
+        "forced_min_reliability", "real", "Reliability that a detection needs to count for this; NULL: none", null=True
+    ),
+    _column("forced_margin", "real", "Margin around an image within which objects may matter to it [arcsec]"),
+    _column("image_cache_days", "double precision", "How long images are kept for later measurements [d]"),
     PrimaryKeyConstraint("survey_version"),
     CheckConstraint("survey_version > 0", name="version"),
     CheckConstraint("profile IN ('seed', 'rubin', 'ztf')", name="profile"),
@@ -155,6 +164,10 @@ survey = Table(
     CheckConstraint("gate_min_reliability BETWEEN 0 AND 1", name="gate_min_reliability"),
     CheckConstraint("max_new_objects >= 0", name="max_new_objects"),
     CheckConstraint("alert_on IN ('detections', 'all')", name="alert_on"),
+    CheckConstraint("forced_on IN ('none', 'unassociated', 'all')", name="forced_on"),
+    CheckConstraint("forced_min_dia_sources > 0 AND forced_min_reliability BETWEEN 0 AND 1", name="forced_minima"),
+    CheckConstraint("forced_margin >= 0 AND forced_margin <= 20", name="forced_margin"),
+    CheckConstraint("image_cache_days > 0", name="image_cache_days"),
     comment="The survey's rules: immutable versions, the highest in force",
 )
 
@@ -221,6 +234,14 @@ visit_detector = Table(
     _column("timings", "jsonb", "Seconds spent in each phase of that transaction", null=True),
     _column("withdrawn_at", "timestamptz", "Stamp of the transaction that withdrew it (database time)", null=True),
     _column("withdrawn_reason", "text", "Why it was withdrawn", null=True),
+    _column("n_forced", "integer", "Forced measurements stored", server_default=text("0")),
+    _column(
+        "n_forced_queued",
+        "integer",
+        "Forced measurements that were expected and could not be made; see precovery_task",
+        server_default=text("0"),
+    ),
+    _column("image_trouble", "text", "Why its images could not be measured; NULL: they could, or none came", null=True),
     PrimaryKeyConstraint("visit", "detector", "attempt"),
     ForeignKeyConstraint(["visit"], ["l1.visit.visit"]),
     ForeignKeyConstraint(["survey_version"], ["l1.survey.survey_version"]),
@@ -229,6 +250,45 @@ visit_detector = Table(
     Index("visit_detector_live_idx", "visit", "detector", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
     Index("visit_detector_footprint_idx", "footprint", postgresql_using="gist"),
     comment="The ledger: what was ingested, when, from what data, with what result",
+)
+
+image = Table(
+    "image",
+    metadata,
+    _column("visit", "bigint", "Exposure", autoincrement=False),
+    _column("detector", "smallint", "Detector", autoincrement=False),
+    _column("kind", "text", "difference, science, template or snap_difference (second snap minus first)"),
+    _column("uri", "text", "Where it is: a path on the machines that measure, or a URI that fsspec opens"),
+    _column("sha256", "bytea", "SHA-256 of the file"),
+    _column("n_bytes", "bigint", "Size of the file in bytes"),
+    _column(
+        "registered_at", "timestamptz", "When it became known (database time)", server_default=func.clock_timestamp()
+    ),
+    _column("expires_at", "timestamptz", "Until when it is kept (database time)"),
+    PrimaryKeyConstraint("visit", "detector", "kind"),
+    CheckConstraint("kind IN ('difference', 'science', 'template', 'snap_difference')", name="kind"),
+    CheckConstraint("n_bytes >= 0", name="n_bytes"),
+    CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    Index(None, "expires_at"),
+    comment="The images of each detector of a visit, for measurements and cutouts",
+)
+
+precovery_task = Table(
+    "precovery_task",
+    metadata,
+    _column("visit", "bigint", "Exposure", autoincrement=False),
+    _column("detector", "smallint", "Detector", autoincrement=False),
+    _column("dia_object_id", "bigint", "DiaObject to be measured", autoincrement=False),
+    _column(
+        "reason",
+        "text",
+        "new_object: founded while the images were measured; no_image: an image could not be read; "
+        "late_image: it came after the ingest",
+    ),
+    _column("queued_at", "timestamptz", "When it was queued (database time)", server_default=func.clock_timestamp()),
+    PrimaryKeyConstraint("visit", "detector", "dia_object_id"),
+    CheckConstraint("reason IN ('new_object', 'no_image', 'late_image')", name="reason"),
+    comment="Forced measurements still to be made: a DiaObject on an image",
 )
 
 _NOT_NULL = {
@@ -308,6 +368,12 @@ def _dia_object_columns() -> list[Column[Any]]:
         _column("n_forced", "integer", "Number of forced rows in the history window"),
         _column("first_dia_source_mjd_tai", "double precision", "Midpoint of the earliest detection, MJD TAI [d]"),
         _column("last_dia_source_mjd_tai", "double precision", "Midpoint of the latest detection, MJD TAI [d]"),
+        _column(
+            "n_good_dia_sources",
+            "integer",
+            "Detections in the history window that are reliable enough to have the object forced",
+        ),
+        _column("first_epoch_mjd_tai", "double precision", "Midpoint of the earliest row, forced or not, MJD TAI [d]"),
     ]
 
 
@@ -318,6 +384,7 @@ dia_object = Table(
     PrimaryKeyConstraint("dia_object_id"),
     CheckConstraint("ra >= 0 AND ra < 360 AND dec BETWEEN -90 AND 90", name="position"),
     CheckConstraint("n_dia_sources > 0 AND n_forced >= 0", name="counts"),
+    CheckConstraint("n_good_dia_sources >= 0", name="good"),
     Index("dia_object_q3c_idx", func.q3c_ang2ipix(text("ra"), text("dec"))),
     comment="The current version of each DiaObject",
 )

@@ -28,6 +28,11 @@ _SHARED: dict[str, Any] = {
     "gate_min_snr": None,
     "max_new_objects": None,
     "alert_on": "detections",
+    "forced_on": "unassociated",
+    "forced_min_dia_sources": 1,
+    "forced_min_reliability": None,
+    "forced_margin": 20.0,
+    "image_cache_days": 30.0,
 }
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -38,6 +43,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         "stats_include_forced": False,
         "quality_gate": True,
         "gate_min_reliability": 0.1,
+        "forced_on": "all",
+        "forced_min_dia_sources": 2,
+        "forced_min_reliability": 0.5,
     },
     "ztf": {
         **_SHARED,

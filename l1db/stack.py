@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,28 @@ from l1db.binary_copy import WireColumn
 from l1db.columns import ASSIGNED, BY_NAME, DTYPES, GIVEN, PER_DETECTOR
 from l1db.errors import BadRow, InputError
 from l1db.footprint import polygon_wkt
-from l1db.visit import DetectorData, Visit
+from l1db.visit import DetectorData, Measured, Visit
 
 _GIVEN_ORDER = {column.name: rank for rank, column in enumerate(GIVEN)}
 # Enough to tell any two sources apart; rows equal in all of these are put in order by the rest.
 _ORDER = ("dia_source_id", "midpoint_mjd_tai", "ra", "dec", "psf_flux", "psf_flux_err")
+_FORCED = {
+    "dia_object_id": "i8",
+    "ra": "f8",
+    "dec": "f8",
+    "x": "f4",
+    "y": "f4",
+    "is_on_image": "?",
+    "psf_flux": "f4",
+    "psf_flux_err": "f4",
+    "psf_chi2": "f4",
+    "psf_ndata": "i4",
+    "science_flux": "f4",
+    "science_flux_err": "f4",
+    "snap_diff_flux": "f4",
+    "snap_diff_flux_err": "f4",
+    "forced_flags": "i4",
+}
 _DETECTOR_FIELDS = ("psf_fwhm", "zero_point", "flux_noise")
 
 
@@ -74,7 +91,15 @@ class Stack:
             WireColumn("ordinal", np.arange(1, self.n + 1, dtype=np.int32), everywhere),
             WireColumn("detector", detector_column, everywhere),
             *self.given,
+            *self._measured(lengths, order, {column.name for column in self.given}),
         ]
+
+    def _measured(self, lengths: Sequence[int], order: NDArray[np.intp], given: set[str]) -> Iterator[WireColumn]:
+        """What was measured at the sources on the images, where their own table does not say it; it is not hashed."""
+        measured = [detector.measured.sources if detector.measured else {} for detector in self.detectors]
+        for name in sorted({name for one in measured for name in one} - given, key=_GIVEN_ORDER.__getitem__):
+            column = self._gather(name, [one.get(name) for one in measured], lengths)
+            yield WireColumn(name, column.values[order], column.present[order])
 
     def _gather(self, name: str, parts: Sequence[ArrayLike | None], lengths: Sequence[int]) -> WireColumn:
         """One column of all detectors; where a detector does not have it, it is NULL."""
@@ -192,14 +217,23 @@ def detector_columns(stack: Stack) -> list[WireColumn]:
         None if d.footprint is None else polygon_wkt(d.footprint, f"visit {stack.visit.visit}, detector {d.detector}")
         for d in detectors
     ]
+    measured = [d.measured or Measured() for d in detectors]
+    outlines = [
+        polygon_wkt(m.footprint, f"visit {stack.visit.visit}, detector {d.detector}")
+        if given is None and m.footprint is not None
+        else given
+        for d, m, given in zip(detectors, measured, footprints, strict=True)
+    ]
     columns = [
         WireColumn("detector", np.array([d.detector for d in detectors], dtype=np.int16), everywhere),
         WireColumn("content_sha256", _objects(_content_hashes(stack, footprints)), everywhere),
+        WireColumn("has_images", np.array([d.measured is not None for d in detectors], dtype=bool), everywhere),
     ]
     for name, texts in (
         ("band", [stack.visit.band for _ in detectors]),
-        ("footprint", footprints),
+        ("footprint", outlines),
         ("software", [d.software for d in detectors]),
+        ("image_trouble", [m.trouble for m in measured]),
     ):
         columns.append(WireColumn(name, _objects(texts), np.array([text is not None for text in texts], dtype=bool)))
     for name in _DETECTOR_FIELDS:
@@ -208,6 +242,34 @@ def detector_columns(stack: Stack) -> list[WireColumn]:
         plain = [number if ok else 0.0 for number, ok in zip(numbers, present, strict=True)]
         columns.append(WireColumn(name, np.array(plain, dtype=np.float32), present))
     return columns
+
+
+def image_columns(stack: Stack) -> list[WireColumn]:
+    """The rows of ``stage_image``."""
+    rows = [(d.detector, file) for d in stack.detectors if d.measured for file in d.measured.files]
+    everywhere = np.ones(len(rows), dtype=bool)
+    return [
+        WireColumn("detector", np.array([detector for detector, _ in rows], dtype=np.int16), everywhere),
+        WireColumn("kind", _objects([file.kind for _, file in rows]), everywhere),
+        WireColumn("uri", _objects([file.uri for _, file in rows]), everywhere),
+        WireColumn("sha256", _objects([file.sha256 for _, file in rows]), everywhere),
+        WireColumn("n_bytes", np.array([file.n_bytes for _, file in rows], dtype=np.int64), everywhere),
+    ]
+
+
+def forced_columns(stack: Stack) -> list[WireColumn]:
+    """The rows of ``stage_forced``."""
+    parts = [(d.detector, d.measured.forced) for d in stack.detectors if d.measured and d.measured.forced]
+    if not parts:
+        return []
+    lengths = [len(forced["dia_object_id"]) for _, forced in parts]
+    columns = {"detector": np.repeat(np.array([detector for detector, _ in parts], dtype=np.int16), lengths)}
+    for name, dtype in _FORCED.items():
+        columns[name] = np.concatenate([forced[name].astype(dtype) for _, forced in parts])
+    return [
+        WireColumn(name, values, np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool))
+        for name, values in columns.items()
+    ]
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ to say.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from l1db.columns import ASSIGNED, BY_NAME, DIA_SOURCE, GIVEN, PER_DETECTOR, REQUIRED, Column
 from l1db.errors import BadRow, InputError
 from l1db.footprint import polygon_corners
+from l1db.images.uri import resolve
 from l1db.rejects import explain
 from l1db.table_columns import choose, convert, is_null, listed
 from l1db.table_formats import read_raw
+from l1db.visit import IMAGE_KINDS
 
 # One row per (visit, detector) in the table of visits.
 VISIT_COLUMNS: tuple[Column, ...] = (
@@ -40,6 +43,10 @@ VISIT_COLUMNS: tuple[Column, ...] = (
     Column("fluxNoise", "real", "nJy", "Noise of a point source's flux"),
     Column("software", "text", "", "What produced the sources"),
     Column("footprint", "text", "", "Border of the image, WKT POLYGON in degrees"),
+    Column("difference", "text", "", "Difference image"),
+    Column("science", "text", "", "Calibrated image"),
+    Column("template", "text", "", "Template"),
+    Column("snapDifference", "text", "", "Difference of the snaps, second minus first"),
 )
 VISIT_REQUIRED = ("visit", "detector", "band", "midpoint_mjd_tai")
 # Columns that say something about the exposure: the same in all rows of a visit.
@@ -55,7 +62,6 @@ PER_VISIT = (
     "reason",
     "target",
 )
-IMAGES = ("difference", "science", "template", "snap_difference")
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,14 @@ class SourceTable:
 class VisitTable:
     """A table of visits and detectors, one row each; columns as in `SourceTable`.
 
-    ``footprints`` holds, for each row, the corners of the image on the sky, shape (k, 2), degrees, or None.
+    ``footprints`` holds, for each row, the corners of the image on the sky, shape (k, 2), degrees, or None; ``images``
+    the URIs of its images by kind, those relative to the table made absolute.
     """
 
     path: Path
     columns: dict[str, NDArray[Any]]
     footprints: tuple[NDArray[np.float64] | None, ...]
+    images: tuple[Mapping[str, str], ...] = ()
     spelling: dict[str, str] = field(default_factory=dict)
     warning: str = ""
 
@@ -178,13 +186,12 @@ def read_visits(path: Path | str) -> VisitTable:
         bad_rows = _contradictions(columns, spelling)
     if bad_rows:
         raise InputError(explain(bad_rows, lambda row: f"{path}: row {row}"), bad_rows)
-    said = []
-    if images := [name for name in unknown if name in IMAGES]:
-        said.append(f"image {listed(images)} (images are not read yet)")
-    if rest := [name for name in unknown if name not in IMAGES]:
-        said.append(f"unknown {listed(rest)}")
-    warning = f"{path}: ignored {'; '.join(said)}" if said else ""
-    return VisitTable(path, columns, tuple(footprints), spelling, warning)
+    named = {kind: columns.pop(kind) for kind in IMAGE_KINDS if kind in columns}
+    images = tuple(
+        {kind: resolve(uris[i], path) for kind, uris in named.items() if uris[i] is not None} for i in range(raw.n_rows)
+    )
+    warning = f"{path}: ignored unknown {listed(unknown)}" if unknown else ""
+    return VisitTable(path, columns, tuple(footprints), images, spelling, warning)
 
 
 def _contradictions(columns: dict[str, NDArray[Any]], spelling: dict[str, str]) -> list[BadRow]:

@@ -5,11 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Columns = Mapping[str, ArrayLike]
+
+# The images of a detector: what was seen, minus the template; what was seen, calibrated; what it was compared with; and
+# what changed between the snaps, second minus first.
+IMAGE_KINDS = ("difference", "science", "template", "snap_difference")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image on its way into the database.
+
+    ``sha256`` and ``n_bytes`` are those of the file at ``uri``.
+    """
+
+    kind: str
+    uri: str
+    sha256: bytes
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the images of a detector gave, before its sources are associated.
+
+    Parameters
+    ----------
+    forced
+        Columns of ``stage_forced``, each of shape (n,), one row for each DiaObject that was expected in or near the
+        image; NaN is NULL.
+    sources
+        Columns of ``dia_source`` measured at the detector's sources, each of shape (number of sources,).
+    footprint
+        Corners of the image, shape (k, 2), degrees.
+    files
+        The images.
+    trouble
+        Why the images could not be measured, in one line; None if they could.
+    """
+
+    forced: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    sources: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    footprint: ArrayLike | None = None
+    files: tuple[ImageFile, ...] = ()
+    trouble: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +121,11 @@ class DetectorData:
         What produced the sources, with version.
     row_numbers
         Row of each source in the table it came from, shape (n,), counted from 1; used in error messages only.
+    images
+        URI of each image, by its kind, one of `IMAGE_KINDS`.  At the DiaObjects that are expected in the difference
+        image and not seen, its flux is measured, and those on the science image and the snap difference.
+    measured
+        What was measured on the images already; without it the client measures.
     """
 
     detector: int
@@ -87,6 +136,8 @@ class DetectorData:
     flux_noise: float | None = None
     software: str | None = None
     row_numbers: NDArray[np.int64] | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    measured: Measured | None = None
 
     def __len__(self) -> int:
         return next((len(column) for column in map(np.asarray, self.sources.values())), 0)
@@ -110,6 +161,8 @@ class DetectorResult:
     n_new_objects: int
     n_without_object: int
     n_alerts: int
+    n_forced: int
+    n_forced_queued: int
     time_processed: datetime
 
 
@@ -135,3 +188,8 @@ class IngestResult:
     def n_alerts(self) -> int:
         """Alerts issued, over all detectors."""
         return sum(d.n_alerts for d in self.detectors)
+
+    @property
+    def n_forced(self) -> int:
+        """Forced measurements stored, over all detectors."""
+        return sum(d.n_forced for d in self.detectors)

@@ -30,6 +30,7 @@ grant execute on function
 
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
 grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
+grant insert, update, delete on l1.image, l1.precovery_task to l1_ingest, l1_admin;
 grant insert on l1.alert to l1_ingest, l1_admin;
 grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
 grant execute on function
@@ -62,7 +63,7 @@ grant execute on function
     l1_api.match_objects(l1.survey),
     l1_api.find_twins(l1.visit, l1.survey),
     l1_api.assign_objects(l1.survey),
-    l1_api.found_objects(l1.visit, timestamptz),
+    l1_api.found_objects(l1.visit, l1.survey, timestamptz),
     l1_api.list_touched(l1.survey),
     l1_api.list_bereaved(l1.visit, l1.survey),
     l1_api.clock(),
@@ -70,6 +71,11 @@ grant execute on function
     l1_api.newest_withdrawn(l1.visit),
     l1_api.withdraw_attempts(l1.visit, l1.survey, timestamptz),
     l1_api.insert_sources(l1.visit, timestamptz),
+    l1_api.register_images(l1.visit, l1.survey),
+    l1_api.forced_targets(smallint[], text[]),
+    l1_api.list_forced(l1.survey),
+    l1_api.force_objects(l1.visit, l1.survey, timestamptz),
+    l1_api.queue_forced(l1.visit, l1.survey),
     l1_api.measure_objects(l1.visit, l1.survey),
     l1_api.open_versions(l1.visit, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),

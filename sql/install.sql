@@ -28,6 +28,7 @@
 \ir ingest/lock_footprints.sql
 \ir ingest/newest_withdrawn.sql
 \ir ingest/withdraw_attempts.sql
+\ir ingest/register_images.sql
 \ir ingest/recall_ids.sql
 \ir ingest/reopen_twins.sql
 \ir ingest/take_in_sources.sql
@@ -47,6 +48,10 @@
 \ir associate/found_objects.sql
 \ir measure/list_touched.sql
 \ir measure/list_bereaved.sql
+\ir measure/forced_targets.sql
+\ir measure/list_forced.sql
+\ir measure/force_objects.sql
+\ir measure/queue_forced.sql
 \ir measure/measure_objects.sql
 \ir version/open_versions.sql
 \ir alert/ring_doorbell.sql

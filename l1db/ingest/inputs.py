@@ -182,7 +182,14 @@ class Inputs:
         for i in np.flatnonzero(visits.columns["visit"] == visit).tolist():
             number = int(visits.columns["detector"][i])
             said = {name: visits.value(name, i) for name in ("psf_fwhm", "zero_point", "flux_noise", "software")}
-            listed.append(replace(parts.get(number, DetectorData(number)), footprint=visits.footprints[i], **said))
+            listed.append(
+                replace(
+                    parts.get(number, DetectorData(number)),
+                    footprint=visits.footprints[i],
+                    images=visits.images[i],
+                    **said,
+                )
+            )
         return tuple(sorted(listed, key=lambda d: d.detector))
 
     def _columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -6,7 +6,8 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.issue_alerts(3)
 --
---   Puts one alert into the outbox for every source of the call that has an object.  A source that had its alert before
+--   Puts one alert into the outbox for every source of the call that has an object, and by the survey's rules for every
+--   forced measurement.  A source that had its alert before
 --   a replacement withdrew it gets no second one when it comes again.
 --
 -- Parameters:
@@ -44,6 +45,22 @@ begin
      where a.dia_object_id is not null
        and not a.is_repeated
      order by a.ordinal;
+
+    if p_survey.alert_on = 'all' then
+        insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,
+                              survey_version, stamp)
+        select 'forced',
+               f.dia_source_id,
+               p_visit.midpoint_mjd_tai,
+               p_visit.visit,
+               f.detector,
+               f.dia_object_id,
+               p_stamp,
+               p_survey.survey_version,
+               p_stamp
+          from pg_temp.forced f
+         order by f.dia_object_id, f.detector;
+    end if;
 end
 $$;
 comment on function l1_api.issue_alerts(l1.visit, l1.survey, timestamptz) is

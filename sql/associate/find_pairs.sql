@@ -44,7 +44,7 @@ begin
                (o.ra_err::double precision ^ 2 + o.dec_err::double precision ^ 2) / 2 * 3600 ^ 2,
                p_survey.error_floor),
            o.validity_start,
-           o.first_dia_source_mjd_tai,
+           o.first_epoch_mjd_tai,
            o.last_dia_source_mjd_tai
       from pg_temp.source s
       join l1.dia_object o

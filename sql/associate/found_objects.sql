@@ -1,23 +1,25 @@
-create function l1_api.found_objects(p_visit l1.visit, p_stamp timestamptz)
+create function l1_api.found_objects(p_visit l1.visit, p_survey l1.survey, p_stamp timestamptz)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.found_objects(2)
+-- Function: l1_api.found_objects(3)
 --
 --   Opens the first version of every new object: what its one source says.
 --
 -- Parameters:
---   p_visit  - the visit
---   p_stamp  - stamp of this transaction
+--   p_visit, p_survey  - the visit, and the rules in force
+--   p_stamp            - stamp of this transaction
 -- Reads:   pg_temp.assignment, pg_temp.stage_source
 -- Writes:  l1.dia_object, l1.dia_object_band
 begin
     insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
-                               n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai)
+                               n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources,
+                               first_epoch_mjd_tai)
     select a.dia_object_id, p_stamp, s.ra, s.ra_err, s.dec, s.dec_err, s.ra_dec_cov, 1,
-           0, a.midpoint_mjd_tai, a.midpoint_mjd_tai
+           0, a.midpoint_mjd_tai, a.midpoint_mjd_tai,
+           coalesce(s.reliability >= p_survey.forced_min_reliability, true)::integer, a.midpoint_mjd_tai
       from pg_temp.assignment a
       join pg_temp.stage_source s
         on s.ordinal = a.ordinal
@@ -35,4 +37,4 @@ begin
      order by a.dia_object_id;
 end
 $$;
-comment on function l1_api.found_objects(l1.visit, timestamptz) is 'Opens the first version of every new object';
+comment on function l1_api.found_objects(l1.visit, l1.survey, timestamptz) is 'Opens the first version of every new object';

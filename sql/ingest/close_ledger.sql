@@ -34,6 +34,11 @@ begin
       ) as result
      where result.detector = c.detector;
 
+    update pg_temp.claim c
+       set n_forced = result.n_forced
+      from (select f.detector, count(*) as n_forced from pg_temp.forced f group by f.detector) as result
+     where result.detector = c.detector;
+
     -- What was brought back in vain is as it was.
     update pg_temp.claim c
        set status = 'unchanged'
@@ -60,6 +65,9 @@ begin
            n_new_objects = c.n_new_objects,
            n_without_object = c.n_without_object,
            n_alerts = c.n_alerts,
+           n_forced = c.n_forced,
+           n_forced_queued = c.n_forced_queued,
+           image_trouble = d.image_trouble,
            n_calibration_pairs = k.n_pairs,
            extra_variance = k.extra_variance,
            new_source_density = k.new_density,
@@ -68,6 +76,8 @@ begin
       from pg_temp.claim c
       join pg_temp.calibration k
         on k.detector = c.detector
+      join pg_temp.stage_detector d
+        on d.detector = c.detector
      where c.status in ('stored', 'replaced', 'released')
        and v.visit = p_visit.visit
        and v.detector = c.detector

@@ -54,7 +54,7 @@ begin
     execute format('create table l1.%I (like l1.dia_source including all)', v_source);
     execute format('create unique index on l1.%I (dia_source_id)', v_source);
     execute format('create unique index on l1.%I (visit, dia_object_id) where not is_forced', v_source);
-    execute format('create unique index on l1.%I (dia_object_id, visit, detector) where is_forced', v_source);
+    execute format('create unique index on l1.%I (visit, detector, dia_object_id) where is_forced', v_source);
     execute format('alter table l1.dia_source attach partition l1.%I for values from (%L) to (%L)',
                    v_source, v_bounds.lower, v_bounds.upper);
 

@@ -8,6 +8,8 @@ returns table (
     n_new_objects    integer,
     n_without_object integer,
     n_alerts         integer,
+    n_forced         integer,
+    n_forced_queued  integer,
     time_processed   timestamptz,
     timings          jsonb
 )
@@ -101,7 +103,10 @@ begin
         if v_withdraws then
             perform l1_api.list_bereaved(v_visit, v_survey);
         end if;
-        select max(t.validity_start) into v_newest from pg_temp.touched t;
+        perform l1_api.list_forced(v_survey);
+        select greatest(max(t.validity_start), (select max(f.validity_start) from pg_temp.forced f))
+          into v_newest
+          from pg_temp.touched t;
         if v_withdraws then
             v_newest := greatest(v_newest, l1_api.newest_withdrawn(v_visit));
         end if;
@@ -114,8 +119,13 @@ begin
         perform l1_api.insert_sources(v_visit, v_stamp);
         v_timings := l1_api.lap(v_timings, 'insert');
 
-        perform l1_api.found_objects(v_visit, v_stamp);
+        perform l1_api.found_objects(v_visit, v_survey, v_stamp);
         v_timings := l1_api.lap(v_timings, 'found');
+
+        perform l1_api.register_images(v_visit, v_survey);
+        perform l1_api.force_objects(v_visit, v_survey, v_stamp);
+        perform l1_api.queue_forced(v_visit, v_survey);
+        v_timings := l1_api.lap(v_timings, 'force');
 
         perform l1_api.measure_objects(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');
@@ -139,6 +149,8 @@ begin
            n.n_new_objects,
            n.n_without_object,
            n.n_alerts,
+           v.n_forced,
+           v.n_forced_queued,
            v.time_processed,
            v_timings - 'lap'
       from pg_temp.claim c

@@ -31,6 +31,15 @@ begin
             and not x.is_forced
             and x.midpoint_mjd_tai >= v_bounds.lower
             and x.midpoint_mjd_tai < v_bounds.upper),
+        (select max(x.validity_start)
+           from pg_temp.claim c
+           join l1.dia_source x
+             on x.detector = c.detector
+          where c.former_attempt is not null
+            and x.visit = p_visit.visit
+            and x.is_forced
+            and x.midpoint_mjd_tai >= v_bounds.lower
+            and x.midpoint_mjd_tai < v_bounds.upper),
         (select max(s.validity_start) from pg_temp.stage_source s where s.is_stored),
         (select max(greatest(v.time_processed, v.withdrawn_at))
            from pg_temp.claim c

@@ -26,11 +26,40 @@ begin
         zero_point     real,
         flux_noise     real,
         software       text,
-        content_sha256 bytea not null
+        content_sha256 bytea not null,
+        has_images     boolean not null default false,
+        image_trouble  text
     ) on commit delete rows;
     create temp table stage_source on commit delete rows as
         select 0 as ordinal, false as is_stored, s.* from l1.dia_source s with no data;
     alter table pg_temp.stage_source alter column is_stored set default false;
+
+    -- What was measured before the call: the images, and forced fluxes at the objects that were expected in them.
+    create temp table stage_image (
+        detector       smallint not null,
+        kind           text not null,
+        uri            text not null,
+        sha256         bytea not null,
+        n_bytes        bigint not null
+    ) on commit delete rows;
+    create temp table stage_forced (
+        detector       smallint not null,
+        dia_object_id  bigint not null,
+        ra             double precision not null,
+        dec            double precision not null,
+        x              real not null,
+        y              real not null,
+        is_on_image    boolean not null,
+        psf_flux           real,
+        psf_flux_err       real,
+        psf_chi2           real,
+        psf_ndata          integer,
+        science_flux       real,
+        science_flux_err   real,
+        snap_diff_flux     real,
+        snap_diff_flux_err real,
+        forced_flags       integer not null
+    ) on commit delete rows;
 
     -- What each detector of the call is to become, and by how much that changes the counts of its ledger row.
     create temp table claim (
@@ -43,7 +72,9 @@ begin
         n_associated     integer not null default 0,
         n_new_objects    integer not null default 0,
         n_without_object integer not null default 0,
-        n_alerts         integer not null default 0
+        n_alerts         integer not null default 0,
+        n_forced         integer not null default 0,
+        n_forced_queued  integer not null default 0
     ) on commit delete rows;
 
     -- The sources on their way: position, variance of the position per axis [arcsec**2], and whether each may found.
@@ -125,11 +156,19 @@ begin
         reason         text,
         is_repeated    boolean not null default false
     ) on commit delete rows;
+    -- The objects that are forced, on each detector; and all that change, with the beginning of their window.
+    create temp table forced (
+        detector       smallint not null,
+        dia_object_id  bigint not null,
+        dia_source_id  bigint,
+        is_on_image    boolean not null,
+        validity_start timestamptz not null,
+        first_mjd_tai  double precision not null
+    ) on commit delete rows;
     create temp table touched (
         dia_object_id  bigint not null,
         validity_start timestamptz not null,
-        first_mjd_tai  double precision not null,
-        last_mjd_tai   double precision not null
+        first_mjd_tai  double precision not null
     ) on commit delete rows;
     create temp table measured (
         dia_object_id  bigint not null,
@@ -140,8 +179,10 @@ begin
         ra_dec_cov     real,
         n_dia_sources  integer not null,
         n_forced       integer not null,
+        n_good_dia_sources  integer not null,
         first_mjd_tai  double precision,
         last_mjd_tai   double precision,
+        first_epoch_mjd_tai double precision,
         psf_flux_mean     real,
         psf_flux_mean_err real,
         psf_flux_sigma    real,

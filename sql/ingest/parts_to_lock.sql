@@ -10,8 +10,8 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.parts_to_lock(3)
 --
---   The points that the sky lock of this ingest must hold: corners of footprints, and sources where there are none or
---   where they add to or take from what is stored.
+--   The points that the sky lock of this ingest must hold: corners of footprints, those of replaced attempts too, and
+--   sources where there are no footprints or where they add to or take from what is stored.
 --
 -- Parameters:
 --   p_visit           - the visit
@@ -19,7 +19,7 @@ as $$
 -- Returns:
 --   number   - which footprint or source the point belongs to
 --   ra, dec  - position [deg]
--- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source
+-- Reads:    pg_temp.claim, pg_temp.stage_source, l1.visit_detector, l1.dia_source
 begin
     return query
     select -1 - c.detector::bigint,
@@ -28,6 +28,16 @@ begin
       from pg_temp.claim c
      cross join lateral st_dumppoints(c.footprint::geometry) as corner
      where c.status <> 'unchanged'
+    union all
+    select -100000 - c.detector::bigint,
+           st_x(corner.geom),
+           st_y(corner.geom)
+      from pg_temp.claim c
+      join l1.visit_detector v
+        on v.visit = p_visit.visit
+       and v.detector = c.detector
+       and v.attempt = c.former_attempt
+     cross join lateral st_dumppoints(v.footprint::geometry) as corner
     union all
     select s.ordinal,
            s.ra,

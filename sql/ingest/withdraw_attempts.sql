@@ -7,13 +7,16 @@ set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.withdraw_attempts(3)
 --
---   Moves the sources of replaced attempts to the history, closes their ledger rows and opens those of their successors.
+--   Moves the sources of replaced attempts, detected and forced, to the history, forgets what was still to be measured,
+--   closes their ledger rows and opens those of their successors.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
 --   p_stamp            - stamp of this transaction
 -- Reads:   pg_temp.claim, pg_temp.stage_detector
--- Writes:  l1.dia_source (history by trigger), l1.visit_detector
+-- Writes:  l1.dia_source (history by trigger), l1.precovery_task, l1.visit_detector
+-- Algorithm:
+--   Detections and forced rows apart: each have an index of their own that begins with the visit.
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
@@ -30,7 +33,21 @@ begin
        and not x.is_forced
        and x.midpoint_mjd_tai >= v_bounds.lower
        and x.midpoint_mjd_tai < v_bounds.upper;
+    delete from l1.dia_source x
+     using pg_temp.claim c
+     where c.former_attempt is not null
+       and x.visit = p_visit.visit
+       and x.detector = c.detector
+       and x.is_forced
+       and x.midpoint_mjd_tai >= v_bounds.lower
+       and x.midpoint_mjd_tai < v_bounds.upper;
     perform set_config('l1.closed_reason', '', true);
+
+    delete from l1.precovery_task t
+     using pg_temp.claim c
+     where c.former_attempt is not null
+       and t.visit = p_visit.visit
+       and t.detector = c.detector;
 
     update l1.visit_detector v
        set withdrawn_at = p_stamp,

@@ -7,7 +7,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.list_bereaved(2)
 --
---   Lists the objects that a replacement takes a source from and gives none, beside those that get one.
+--   Lists the objects that a replacement takes a detection or a forced measurement from, beside those that get a source.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -23,33 +23,50 @@ declare
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
+    with withdrawn as (
+        select x.dia_object_id
+          from pg_temp.claim c
+          join l1.dia_source x
+            on x.detector = c.detector
+         where c.former_attempt is not null
+           and x.visit = p_visit.visit
+           and not x.is_forced
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper
+        union
+        select x.dia_object_id
+          from pg_temp.claim c
+          join l1.dia_source x
+            on x.detector = c.detector
+         where c.former_attempt is not null
+           and x.visit = p_visit.visit
+           and x.is_forced
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper
+    )
     select o.dia_object_id,
            o.validity_start,
-           case when p_survey.history_days is null then o.first_dia_source_mjd_tai
-                else latest.mjd_tai - p_survey.history_days end,
-           latest.mjd_tai
-      from pg_temp.claim c
-      join l1.dia_source x
-        on x.detector = c.detector
+           case when p_survey.history_days is null then o.first_epoch_mjd_tai
+                else coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai) - p_survey.history_days end
+      from withdrawn
       join l1.dia_object o
-        on o.dia_object_id = x.dia_object_id
+        on o.dia_object_id = withdrawn.dia_object_id
      cross join lateral (
-        select coalesce(case when p_survey.history_days is not null then (
+        select case when p_survey.history_days is not null then (
                    select y.midpoint_mjd_tai
                      from l1.dia_source y
                     where y.dia_object_id = o.dia_object_id
-                      and y.dia_source_id <> x.dia_source_id
                       and not y.is_forced
+                      and not (y.visit = p_visit.visit
+                               and exists (select
+                                             from pg_temp.claim c
+                                            where c.detector = y.detector
+                                              and c.former_attempt is not null))
                     order by y.midpoint_mjd_tai desc
-                    limit 1) end, o.last_dia_source_mjd_tai) as mjd_tai
+                    limit 1) end as mjd_tai
      ) as latest
-     where c.former_attempt is not null
-       and x.visit = p_visit.visit
-       and not x.is_forced
-       and x.midpoint_mjd_tai >= v_bounds.lower
-       and x.midpoint_mjd_tai < v_bounds.upper
-       and not exists (select from pg_temp.touched t where t.dia_object_id = x.dia_object_id);
+     where not exists (select from pg_temp.touched t where t.dia_object_id = o.dia_object_id);
 end
 $$;
 comment on function l1_api.list_bereaved(l1.visit, l1.survey) is

@@ -6,8 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.list_touched(1)
 --
---   Lists the objects, known before, that get a source of this ingest, with the span of time in which their history
---   window lies.
+--   Lists the objects, known before, that get a source of this ingest, with the time from which on they are measured.
 --
 -- Parameters:
 --   p_survey  - the rules in force
@@ -15,18 +14,17 @@ as $$
 -- Writes:  pg_temp.touched
 --
 -- Algorithm:
---   The window counts back from the object's latest detection, this visit's included.  The span keeps the recomputation
---   to the leaves that can hold something.
+--   The history window counts back from the object's latest detection, this visit's included, and is open at its end.
+--   Where it has no beginning either, the object's first epoch keeps the recomputation to leaves that hold something.
 declare
     v_history_days double precision := coalesce(p_survey.history_days, 'infinity');
     v_rows         bigint;
 begin
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, last_mjd_tai)
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
     select a.dia_object_id,
            p.validity_start,
            greatest(least(a.midpoint_mjd_tai, p.first_mjd_tai),
-                    greatest(a.midpoint_mjd_tai, p.last_mjd_tai) - v_history_days),
-           greatest(a.midpoint_mjd_tai, p.last_mjd_tai)
+                    greatest(a.midpoint_mjd_tai, p.last_mjd_tai) - v_history_days)
       from pg_temp.assignment a
       join pg_temp.pair p
         on p.ordinal = a.ordinal
@@ -36,4 +34,4 @@ begin
 end
 $$;
 comment on function l1_api.list_touched(l1.survey) is
-    'Lists the objects that get a source, with the span of their history window';
+    'Lists the objects that get a source, with the beginning of their history window';

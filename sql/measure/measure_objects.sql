@@ -7,7 +7,7 @@ as $$
 -- Function: l1_api.measure_objects(2)
 --
 --   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
---   window, which counts back from the object's latest detection.
+--   window, which counts back from the object's latest detection and is open at its end.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -17,26 +17,25 @@ as $$
 -- Algorithm:
 --   Position: direction of the unweighted mean of the detections' unit vectors, as LSST's ap_meanPosition; its error from
 --   theirs, sqrt(sum sigma**2) / n.  Forced rows carry the object's own position and would freeze it: they do not count.
---   The bounds over all windows say the same once more, so that leaves without any of them are not even opened.
+--   The first of all windows' beginnings says the same once more, so that leaves before it are not even opened.
 --   Flux: mean weighted by 1 / sigma**2 (ap_meanFlux), standard deviation with n - 1 (ap_sigmaFlux).
 declare
     v_first double precision;
-    v_last  double precision;
     v_rows  bigint;
 begin
-    select min(t.first_mjd_tai), max(t.last_mjd_tai)
-      into v_first, v_last
-      from pg_temp.touched t;
+    select min(t.first_mjd_tai) into v_first from pg_temp.touched t;
     if v_first is null then
         return;
     end if;
 
     insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
-                                  first_mjd_tai, last_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
+                                  n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
                                   psf_flux_ndata, psf_flux_min, psf_flux_max)
     with member as (
         select t.dia_object_id,
-               x.is_forced,
+               x.midpoint_mjd_tai as epoch_mjd_tai,
+               not x.is_forced
+               and coalesce(x.reliability >= p_survey.forced_min_reliability, true) as is_good,
                case when not x.is_forced then x.midpoint_mjd_tai end as midpoint_mjd_tai,
                case when not x.is_forced then cosd(x.dec) * cosd(x.ra) end as x,
                case when not x.is_forced then cosd(x.dec) * sind(x.ra) end as y,
@@ -50,9 +49,7 @@ begin
           join l1.dia_source x
             on x.dia_object_id = t.dia_object_id
            and x.midpoint_mjd_tai >= t.first_mjd_tai
-           and x.midpoint_mjd_tai <= t.last_mjd_tai
            and x.midpoint_mjd_tai >= v_first
-           and x.midpoint_mjd_tai <= v_last
          cross join lateral (
             select x.band = p_visit.band
                    and (not x.is_forced or p_survey.stats_include_forced)
@@ -68,8 +65,10 @@ begin
            avg(m.covariance) / count(m.x),
            count(m.x),
            count(*) - count(m.x),
+           count(*) filter (where m.is_good),
            min(m.midpoint_mjd_tai),
            max(m.midpoint_mjd_tai),
+           min(m.epoch_mjd_tai),
            sum(m.flux * m.weight) / sum(m.weight),
            1 / sqrt(sum(m.weight)),
            stddev_samp(m.flux),

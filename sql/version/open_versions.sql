@@ -27,7 +27,9 @@ begin
            n_dia_sources = m.n_dia_sources,
            n_forced = m.n_forced,
            first_dia_source_mjd_tai = m.first_mjd_tai,
-           last_dia_source_mjd_tai = m.last_mjd_tai
+           last_dia_source_mjd_tai = m.last_mjd_tai,
+           n_good_dia_sources = m.n_good_dia_sources,
+           first_epoch_mjd_tai = m.first_epoch_mjd_tai
       from pg_temp.measured m
      where m.n_dia_sources > 0
        and o.dia_object_id = m.dia_object_id;
@@ -44,8 +46,10 @@ begin
      where m.n_dia_sources > 0
        and m.psf_flux_ndata > 0
        and b.dia_object_id = m.dia_object_id
-       and b.band = p_visit.band;
-
+       and b.band = p_visit.band
+       and (b.psf_flux_ndata, b.psf_flux_mean, b.psf_flux_mean_err, b.psf_flux_sigma, b.psf_flux_min, b.psf_flux_max)
+           is distinct from
+           (m.psf_flux_ndata, m.psf_flux_mean, m.psf_flux_mean_err, m.psf_flux_sigma, m.psf_flux_min, m.psf_flux_max);
     get diagnostics v_updated = row_count;
 
     -- Known objects that are new in this band.

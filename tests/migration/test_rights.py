@@ -185,6 +185,8 @@ WRITES = {
         "l1.dia_object": {"insert", "update", "delete"},
         "l1.dia_object_band": {"insert", "update", "delete"},
         "l1.visit_detector": {"insert", "update"},
+        "l1.image": {"insert", "update", "delete"},
+        "l1.precovery_task": {"insert", "update", "delete"},
         "l1.alert": {"insert"},
     },
 }

@@ -141,7 +141,7 @@ def test_columns_of_physical_quantities_say_their_unit(connection: psycopg.Conne
         for table, name, kind, comment in columns
         if kind in ("double precision", "real")
         and not PLAIN.search(name)
-        and name not in ("gate_min_reliability", "gate_min_snr")
+        and name not in ("gate_min_reliability", "gate_min_snr", "forced_min_reliability")
         and not re.search(r"\[[^\]]+\]", comment)
     ]
     assert not without

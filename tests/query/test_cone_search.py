@@ -30,8 +30,9 @@ def objects(connection: psycopg.Connection) -> np.ndarray:
     found = np.vstack(positions)
     connection.execute(
         """insert into l1.dia_object (dia_object_id, validity_start, ra, dec, n_dia_sources, n_forced,
-                                      first_dia_source_mjd_tai, last_dia_source_mjd_tai)
-           select id, now(), ra, dec, 1, 0, 61000, 61000
+                                      first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources,
+                                      first_epoch_mjd_tai)
+           select id, now(), ra, dec, 1, 0, 61000, 61000, 1, 61000
              from unnest(%s::float8[], %s::float8[]) with ordinality as p(ra, dec, id)""",
         (found[:, 0].tolist(), found[:, 1].tolist()),
     )

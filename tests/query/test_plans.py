@@ -40,9 +40,11 @@ FILL = f"""
      order by id;
 
     insert into l1.dia_object
-    select id, now(), ra, 2e-5, dec, 2e-5, null, 2, 0, 61000.1, 61040.1 from truth order by id;
+    select id, now(), ra, 2e-5, dec, 2e-5, null, 2, 0, 61000.1, 61040.1, 2, 61000.1
+      from truth order by id;
     insert into l1.dia_object_history
-    select now(), null, null, id, now() - interval '40 days', ra, 3e-5, dec, 3e-5, null, 1, 0, 61000.1, 61000.1
+    select now(), null, null, id, now() - interval '40 days', ra, 3e-5, dec, 3e-5, null, 1, 0, 61000.1, 61000.1,
+           1, 61000.1
       from truth order by id;
     insert into l1.dia_object_band
     select id, 'r', now(), flux, 7, 1, 2, flux - 1, flux + 1 from truth order by id;

@@ -16,7 +16,8 @@ SOURCE = (
 )
 OBJECT = (
     "insert into l1.dia_object (dia_object_id, validity_start, ra, dec, n_dia_sources, n_forced,"
-    " first_dia_source_mjd_tai, last_dia_source_mjd_tai) values (1, now(), {ra}, {dec}, {n}, {forced}, 1, 1)"
+    " first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources, first_epoch_mjd_tai)"
+    " values (1, now(), {ra}, {dec}, {n}, {forced}, 1, 1, 1, 1)"
 )
 GOOD_SOURCE = {"object": 1, "reason": "null", "ra": 0, "dec": 0, "flux": 1, "error": 1, "forced": False}
 GOOD_VISIT = {"midpoint": 61000, "exposure": 30, "ra": 0, "dec": 0}

@@ -1,0 +1,187 @@
+"""Forced photometry of a visit, before its sources are associated: at every DiaObject that its images should show.
+
+What is measured here is decided upon later, by the database: it alone knows which of the objects the visit saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from l1db.errors import InputError
+from l1db.images.exposure import Exposure
+from l1db.images.fits import read_exposure
+from l1db.images.uri import describe
+from l1db.photometry import ForcedFlag, forced_photometry
+from l1db.targets import Targets
+from l1db.visit import DetectorData, ImageFile, Measured, Visit
+
+FloatArray = NDArray[np.float64]
+
+# Pixels that no flux is taken from.
+BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
+# What is measured on each image, and where it goes.
+COLUMNS = {
+    "difference": ("psf_flux", "psf_flux_err"),
+    "science": ("science_flux", "science_flux_err"),
+    "snap_difference": ("snap_diff_flux", "snap_diff_flux_err"),
+}
+# A source nearer to an object than this, in units of the PSF's width, is that object to a fit of neighbours.
+SAME = 0.3
+
+FindTargets = Callable[[Mapping[int, ArrayLike]], Mapping[int, Targets]]
+
+
+def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindTargets) -> list[DetectorData]:
+    """Measure the images of a visit.
+
+    Parameters
+    ----------
+    visit
+        The exposure.
+    detectors
+        Its detectors; those without images, or measured already, are returned as they are.
+    find_targets
+        Returns the DiaObjects in and around images, given their corners by detector.
+
+    Returns
+    -------
+    list[DetectorData]
+        With what was measured.  An image that cannot be used ends no ingest: ``measured.trouble`` says why, and
+        nothing is measured on that detector.
+    """
+    read = {d.detector: _read(d) for d in detectors if d.images and d.measured is None}
+    outlines = {
+        d.detector: d.footprint if d.footprint is not None else read[d.detector].footprint
+        for d in detectors
+        if d.detector in read and read[d.detector].trouble is None
+    }
+    targets = find_targets({detector: corners for detector, corners in outlines.items() if corners is not None})
+    return [
+        replace(d, measured=_measured(d, read[d.detector], targets.get(d.detector))) if d.detector in read else d
+        for d in detectors
+    ]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The images of a detector that could be read."""
+
+    exposures: Mapping[str, Exposure]
+    files: tuple[ImageFile, ...]
+    footprint: FloatArray | None
+    trouble: str | None
+
+
+def _read(detector: DetectorData) -> _Read:
+    exposures: dict[str, Exposure] = {}
+    files = []
+    trouble = None if "difference" in detector.images else "there is no difference image"
+    for kind, uri in detector.images.items():
+        try:
+            sha256, n_bytes = describe(uri)
+            if kind in COLUMNS:
+                exposures[kind] = read_exposure(uri)
+        except InputError as error:
+            trouble = trouble or str(error)
+            continue
+        files.append(ImageFile(kind, uri, bytes.fromhex(sha256), n_bytes))
+    shown = exposures.get("difference") or next(iter(exposures.values()), None)
+    return _Read(exposures, tuple(files), None if shown is None else shown.corners(), trouble)
+
+
+def _measured(detector: DetectorData, read: _Read, targets: Targets | None) -> Measured:
+    about = Measured(footprint=read.footprint, files=read.files, trouble=read.trouble)
+    if read.trouble is not None or targets is None:
+        return about
+    ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
+    at_sources = {name: values for kind in read.exposures for name, values in _at(read.exposures[kind], kind, ra, dec)
+                  if kind != "difference"}  # fmt: skip
+    return replace(about, forced=_at_objects(read.exposures, targets, ra, dec), sources=at_sources)
+
+
+def _at(exposure: Exposure, kind: str, ra: FloatArray, dec: FloatArray) -> list[tuple[str, FloatArray]]:
+    """Flux and error at positions on the sky, in nJy."""
+    fluxes = _fluxes(exposure, *exposure.pixel(ra, dec))
+    return [(name, fluxes[field]) for name, field in zip(COLUMNS[kind], ("flux", "flux_err"), strict=True)]
+
+
+def _at_objects(
+    exposures: Mapping[str, Exposure], targets: Targets, source_ra: FloatArray, source_dec: FloatArray
+) -> dict[str, NDArray[Any]]:
+    """The columns of ``stage_forced``."""
+    difference = exposures["difference"]
+    x, y = difference.pixel(targets.ra, targets.dec)
+    ny, nx = difference.image.shape
+    margin = difference.psf.size / 2
+    near = (x > -0.5 - margin) & (x < nx - 0.5 + margin) & (y > -0.5 - margin) & (y < ny - 0.5 + margin)
+    chosen = np.flatnonzero(near & targets.is_target)
+    others = np.flatnonzero(near & ~targets.is_target)
+    n = len(chosen)
+
+    # What may take flux from a target: the other objects, and sources that are none of them.
+    source_x, source_y = difference.pixel(source_ra, source_dec)
+    alone = _alone(source_x, source_y, x[near], y[near], SAME * difference.psf.fwhm)
+    ra = np.concatenate([targets.ra[chosen], targets.ra[others], source_ra[alone]])
+    dec = np.concatenate([targets.dec[chosen], targets.dec[others], source_dec[alone]])
+
+    columns: dict[str, NDArray[Any]] = {
+        "dia_object_id": targets.dia_object_id[chosen],
+        "ra": targets.ra[chosen],
+        "dec": targets.dec[chosen],
+        "x": x[chosen],
+        "y": y[chosen],
+        "is_on_image": (x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5),
+    }
+    columns["is_on_image"] = columns["is_on_image"][chosen]
+    for kind, names in COLUMNS.items():
+        if kind not in exposures:
+            columns.update({name: np.full(n, np.nan) for name in names})
+            continue
+        exposure = exposures[kind]
+        fluxes = _fluxes(exposure, *exposure.pixel(ra, dec))[:n]
+        columns[names[0]], columns[names[1]] = fluxes["flux"], fluxes["flux_err"]
+        if kind == "difference":
+            columns["psf_chi2"], columns["psf_ndata"] = fluxes["chi2"], fluxes["n_pix"]
+            columns["forced_flags"] = fluxes["flags"]
+    return columns
+
+
+def _fluxes(exposure: Exposure, x: FloatArray, y: FloatArray) -> NDArray[np.void]:
+    """Forced photometry in nJy."""
+    measured = forced_photometry(
+        exposure.image,
+        exposure.variance,
+        x,
+        y,
+        exposure.psf,
+        mask=exposure.mask,
+        bad_bits=exposure.bits(*BAD_PLANES),
+        saturated_bits=exposure.bits("SAT"),
+        noise_correlation=exposure.noise_correlation,
+    )
+    scale = exposure.calibration * exposure.aperture_correction
+    measured["flux"] *= scale
+    measured["flux_err"] *= scale
+    unknown = ~(np.isfinite(measured["flux"]) & np.isfinite(measured["flux_err"]) & (measured["flux_err"] > 0))
+    measured["flux"][unknown] = measured["flux_err"][unknown] = np.nan
+    measured["flags"][unknown] |= ForcedFlag.FAILED
+    return measured
+
+
+def _alone(x: FloatArray, y: FloatArray, other_x: FloatArray, other_y: FloatArray, radius: float) -> NDArray[np.bool_]:
+    """Which positions have none of the others within the radius; shape (n,)."""
+    if len(x) == 0 or len(other_x) == 0:
+        return np.ones(len(x), dtype=bool)
+    order = np.argsort(other_y)
+    other_x, other_y = other_x[order], other_y[order]
+    start, end = np.searchsorted(other_y, y - radius), np.searchsorted(other_y, y + radius, side="right")
+    alone = np.ones(len(x), dtype=bool)
+    for i in np.flatnonzero(end > start):
+        strip = slice(start[i], end[i])
+        alone[i] = not ((other_x[strip] - x[i]) ** 2 + (other_y[strip] - y[i]) ** 2 <= radius**2).any()
+    return alone

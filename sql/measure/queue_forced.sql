@@ -1,0 +1,83 @@
+create function l1_api.queue_forced(p_visit l1.visit, p_survey l1.survey)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+as $$
+-- Function: l1_api.queue_forced(2)
+--
+--   Queues the forced measurements that were expected and are missing: of objects that appeared while the images were
+--   measured, and of all objects on images that could not be read.
+--
+-- Parameters:
+--   p_visit, p_survey  - the visit, and the rules in force
+-- Reads:   pg_temp.stage_detector, pg_temp.claim, pg_temp.stage_forced, l1.dia_object, l1.dia_source
+-- Writes:  l1.precovery_task; pg_temp.claim, the counts
+declare
+    v_bounds record;
+begin
+    if p_survey.forced_on = 'none'
+       or not exists (select from pg_temp.stage_detector d where d.has_images) then
+        return;
+    end if;
+    select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+
+    with image as materialized (
+        select d.detector, d.image_trouble, d.footprint,
+               array_agg(ring.value order by ring.rank) as corners
+          from pg_temp.stage_detector d
+          join pg_temp.claim c
+            on c.detector = d.detector
+         cross join lateral st_dumppoints(c.footprint::geometry) as corner
+         cross join lateral (values
+            (2 * corner.path[2], mod(st_x(corner.geom)::numeric + 360, 360)::double precision),
+            (2 * corner.path[2] + 1, st_y(corner.geom))
+         ) as ring(rank, value)
+         where d.has_images
+           and c.status in ('stored', 'replaced', 'released')
+           and corner.path[2] > 1
+         group by d.detector, d.image_trouble, d.footprint
+    ), expected as materialized (
+        select t.detector, t.dia_object_id, t.ra, t.dec
+          from (select array_agg(image.detector) as detectors,
+                       array_agg(image.footprint) as footprints
+                  from image) as given
+         cross join lateral l1_api.forced_targets(given.detectors, given.footprints) as t
+         where t.is_target
+           and not exists (select
+                             from pg_temp.stage_forced s
+                            where s.detector = t.detector
+                              and s.dia_object_id = t.dia_object_id)
+    ), queued as (
+        insert into l1.precovery_task (visit, detector, dia_object_id, reason)
+        select p_visit.visit,
+               e.detector,
+               e.dia_object_id,
+               case when image.image_trouble is null then 'new_object' else 'no_image' end
+          from expected e
+          join image
+            on image.detector = e.detector
+         cross join lateral (
+            select exists (
+                select
+                  from l1.dia_source x
+                 where x.dia_object_id = e.dia_object_id
+                   and x.visit = p_visit.visit
+                   and not x.is_forced
+                   and x.midpoint_mjd_tai >= v_bounds.lower
+                   and x.midpoint_mjd_tai < v_bounds.upper
+                 limit 1) as by_visit
+         ) as detected
+         where q3c_in_poly(e.ra, e.dec, image.corners)
+           and (p_survey.forced_on = 'all' or not detected.by_visit)
+            on conflict do nothing
+        returning detector
+    )
+    update pg_temp.claim c
+       set n_forced_queued = counted.n
+      from (select queued.detector, count(*) as n from queued group by queued.detector) as counted
+     where counted.detector = c.detector;
+end
+$$;
+comment on function l1_api.queue_forced(l1.visit, l1.survey) is
+    'Queues the forced measurements that were expected and are missing';
