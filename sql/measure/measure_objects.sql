@@ -1,18 +1,18 @@
-create function l1_api.measure_objects(p_visit l1.visit, p_survey l1.survey)
+create function l1_api.measure_objects(p_survey l1.survey)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.measure_objects(2)
+-- Function: l1_api.measure_objects(1)
 --
---   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
---   window, which counts back from the object's latest detection.
+--   Recomputes the touched objects, and their statistics in every band, from their live sources in the history window,
+--   which counts back from the object's latest detection.  A window that moves may change bands that the visit is not of.
 --
 -- Parameters:
---   p_visit, p_survey  - the visit, and the rules in force
+--   p_survey  - the rules in force
 -- Reads:   pg_temp.touched, l1.dia_source
--- Writes:  pg_temp.measured
+-- Writes:  pg_temp.measured, pg_temp.measured_band
 --
 -- Algorithm:
 --   Position: direction of the unweighted mean of the detections' unit vectors, as LSST's ap_meanPosition; its error from
@@ -31,12 +31,9 @@ begin
         return;
     end if;
 
-    insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
-                                  first_mjd_tai, last_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
-                                  psf_flux_ndata, psf_flux_min, psf_flux_max)
-    with member as (
+    with member as materialized (
         select t.dia_object_id,
-               x.is_forced,
+               x.band,
                case when not x.is_forced then x.midpoint_mjd_tai end as midpoint_mjd_tai,
                case when not x.is_forced then cosd(x.dec) * cosd(x.ra) end as x,
                case when not x.is_forced then cosd(x.dec) * sind(x.ra) end as y,
@@ -54,12 +51,27 @@ begin
            and x.midpoint_mjd_tai >= v_first
            and x.midpoint_mjd_tai <= v_last
          cross join lateral (
-            select x.band = p_visit.band
-                   and (not x.is_forced or p_survey.stats_include_forced)
+            select (not x.is_forced or p_survey.stats_include_forced)
                    and x.psf_flux is not null
                    and x.psf_flux_err > 0 as flux
          ) as used
+    ), by_band as (
+        insert into pg_temp.measured_band (dia_object_id, band, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
+                                           psf_flux_ndata, psf_flux_min, psf_flux_max)
+        select m.dia_object_id,
+               m.band,
+               sum(m.flux * m.weight) / sum(m.weight),
+               1 / sqrt(sum(m.weight)),
+               stddev_samp(m.flux),
+               count(m.flux),
+               min(m.flux),
+               max(m.flux)
+          from member m
+         where m.flux is not null
+         group by m.dia_object_id, m.band
     )
+    insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
+                                  first_mjd_tai, last_mjd_tai)
     select m.dia_object_id,
            l1_api.mean_ra(avg(m.x), avg(m.y)),
            sqrt(avg(m.ra_variance) / count(m.x)),
@@ -69,19 +81,14 @@ begin
            count(m.x),
            count(*) - count(m.x),
            min(m.midpoint_mjd_tai),
-           max(m.midpoint_mjd_tai),
-           sum(m.flux * m.weight) / sum(m.weight),
-           1 / sqrt(sum(m.weight)),
-           stddev_samp(m.flux),
-           count(m.flux),
-           min(m.flux),
-           max(m.flux)
+           max(m.midpoint_mjd_tai)
       from member m
      group by m.dia_object_id;
     get diagnostics v_rows = row_count;
 
     perform l1_api.refresh_statistics('measured', v_rows);
+    perform l1_api.refresh_statistics('measured_band', (select count(*) from pg_temp.measured_band));
 end
 $$;
-comment on function l1_api.measure_objects(l1.visit, l1.survey) is
+comment on function l1_api.measure_objects(l1.survey) is
     'Recomputes the touched objects from their live sources in the history window';
