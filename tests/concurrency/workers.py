@@ -43,7 +43,8 @@ def ingest_at_once(
                     try:
                         client.ingest(visit, detectors, mode=mode)
                     except (RefusedError, DatabaseError) as refusal:
-                        if not may_refuse or not isinstance(refusal, RefusedError) and "deadlock" not in str(refusal):
+                        expected = isinstance(refusal, RefusedError) or "deadlock" in str(refusal)
+                        if not (may_refuse and expected):
                             raise
                         refusals.append(str(refusal))
         except Empty:
