@@ -19,6 +19,8 @@ grant execute on function
     l1_api.leaf_bounds(double precision),
     l1_api.mean_ra(double precision, double precision),
     l1_api.mean_dec(double precision, double precision, double precision),
+    l1_api.first_is_known(),
+    l1_api.window_start(double precision, boolean, double precision, double precision),
     l1_api.log_likelihood(double precision, double precision, double precision, double precision, double precision),
     l1_api.offset_variance(double precision, double precision, double precision),
     l1_api.bounding_cap(double precision[], double precision[]),
@@ -76,8 +78,8 @@ grant execute on function
     l1_api.list_forced(l1.survey),
     l1_api.force_objects(l1.visit, l1.survey, timestamptz),
     l1_api.queue_forced(l1.visit, l1.survey),
-    l1_api.measure_objects(l1.visit, l1.survey),
-    l1_api.open_versions(l1.visit, timestamptz),
+    l1_api.measure_objects(l1.survey),
+    l1_api.open_versions(l1.survey, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
     l1_api.close_ledger(l1.visit, timestamptz, jsonb)
     to l1_ingest, l1_admin;

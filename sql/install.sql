@@ -34,6 +34,8 @@
 \ir ingest/take_in_sources.sql
 \ir measure/mean_ra.sql
 \ir measure/mean_dec.sql
+\ir measure/first_is_known.sql
+\ir measure/window_start.sql
 \ir associate/offset_variance.sql
 \ir associate/log_likelihood.sql
 \ir associate/mutual_best.sql

@@ -126,7 +126,7 @@ def test_an_unusable_row_is_named_with_the_files_own_column_and_stores_nothing_o
     with pytest.raises(
         InputError,
         match=rf"s\.ecsv: row {first}, column psfFlux: is beyond 1e6 \(1 more unusable row\); "
-        "--skip-bad sets them aside in a table; nothing of visit 101 was stored; 1 visit before it was stored$",
+        "--skip-bad sets them aside in a table; nothing of visit 101 was stored; 1 visit before it is stored$",
     ):
         ingest(recorder, tmp_path / "s.ecsv")
     assert [v.visit for v, _, _ in recorder.calls] == [102]
@@ -230,7 +230,7 @@ def test_a_refusal_of_the_database_is_told_with_file_and_row(table: Path, worker
     recorder = Recorder(refuse=103)
     says = (
         r"s\.csv: visit contradicts the stored one; "
-        "nothing of visit 103 was stored; 1 visit before it was stored, 1 after it was not tried$"
+        "nothing of visit 103 was stored; 1 visit before it is stored, 1 after it was not tried$"
     )
     with pytest.raises(RefusedError, match=says):
         ingest(recorder, table, workers=workers)

@@ -12,16 +12,16 @@ from l1db.connection import connect
 _SURVEY = "select s.name, s.profile, s.survey_version from l1_api.current_survey() s"
 
 _LEDGER = """
-    select (select count(*) from l1.visit),
-           (select max(day_obs) from l1.visit),
-           count(*),
-           count(*) filter (where d.n_sources = 0),
-           coalesce(sum(d.n_sources), 0),
-           coalesce(sum(d.n_without_object), 0),
+    select count(distinct d.visit) filter (where d.withdrawn_at is null),
+           max(v.day_obs) filter (where d.withdrawn_at is null),
+           count(*) filter (where d.withdrawn_at is null),
+           count(*) filter (where d.withdrawn_at is null and d.n_sources = 0),
+           coalesce(sum(d.n_sources) filter (where d.withdrawn_at is null), 0),
+           coalesce(sum(d.n_without_object) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_alerts), 0),
            max(d.time_processed)
       from l1.visit_detector d
-     where d.withdrawn_at is null
+      join l1.visit v on v.visit = d.visit
 """
 
 # Exact while that is quick; beyond a million as the planner knows it.

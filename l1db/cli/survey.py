@@ -58,6 +58,8 @@ def set_(
     """Make a new version of the rules, with some of them changed."""
     from l1db.database import change_survey
 
+    if not reason.strip():
+        raise SettingsError("--reason is empty: say why, for those who read it later")
     with connect(application_name="l1db survey") as connection:
         types = {name: sql_type for name, sql_type, _ in connection.execute(_RULES)}
         wanted: dict[str, Any] = {}
@@ -102,7 +104,7 @@ def _not_allowed(connection: psycopg.Connection[Any], error: psycopg.Error, chan
 
 def _value(rule: str, text: str, sql_type: str) -> Any:
     """A rule's new value, as JSON takes it."""
-    if text.strip().lower() in ("none", "null"):
+    if text.strip().lower() in ("", "none", "null"):
         return None
     try:
         if sql_type.endswith("[]"):

@@ -75,7 +75,7 @@ def ingest_files(
         refuse_listed(visit_table, bands)
     bad_rows = [*inputs.bad_rows, *inputs.ungroupable(visit_table, bands)]
     if bad_rows and not skip_bad:
-        raise InputError(inputs.explain(bad_rows), bad_rows)
+        raise InputError(f"{inputs.explain(bad_rows)}; nothing was stored", bad_rows)
     inputs.reject(bad_rows)
     rejected: list[BadRow] = [*bad_rows]
     warnings = list(inputs.warnings)

@@ -83,11 +83,13 @@ def refuse_listed(visits: VisitTable, bands: Sequence[str] | None) -> None:
 
 
 def _is_jd(midpoint: float) -> str:
+    if midpoint > 2 * _LEAST_JD:
+        return f"{midpoint:.10g} is no MJD"
     return f"{midpoint:.10g} is a JD, not an MJD: subtract 2400000.5"
 
 
 def _is_no_band(band: str, bands: Sequence[str]) -> str:
-    return f"{band} is not one of the survey's bands {', '.join(bands)}; correct it, or add it with `l1db survey set`"
+    return f"{band!r} is not one of the survey's bands {', '.join(bands)}; correct it, or add it with `l1db survey set`"
 
 
 def _commonest_band(visit: NDArray[np.int64], band: NDArray[Any], sound: NDArray[np.bool_]) -> NDArray[Any]:

@@ -238,7 +238,10 @@ def _ingest(
             if sum(map(len, kept)) == sum(map(len, detectors)):
                 raise
             reject(error.rows)
-            detectors = kept
+            # Of a detector whose every row is unusable nothing is known: not even that nothing was found on it.
+            detectors = [after for before, after in zip(detectors, kept, strict=True) if len(after) or not len(before)]
+            if not detectors:
+                return IngestResult(visit.visit, (), {})
 
 
 def _with(error: L1dbError, account: str) -> L1dbError:
@@ -288,7 +291,7 @@ def _around(before: int, n_visits: int) -> str:
     after = n_visits - before - 1
     told = []
     if before:
-        told.append(f"{before} visit{'s' if before > 1 else ''} before it {'were' if before > 1 else 'was'} stored")
+        told.append(f"{before} visit{'s' if before > 1 else ''} before it {'are' if before > 1 else 'is'} stored")
     if after > 0:
         visits = "" if told else f" visit{'s' if after > 1 else ''}"
         told.append(f"{after}{visits} after it {'were' if after > 1 else 'was'} not tried")

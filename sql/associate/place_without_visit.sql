@@ -20,17 +20,18 @@ as $$
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_first double precision;
-    v_last  double precision;
+    v_first_is_known boolean := l1_api.first_is_known();
+    v_first          double precision;
+    v_last           double precision;
 begin
-    select min(p.first_mjd_tai), max(p.last_mjd_tai)
+    select min(case when p_survey.history_days is null
+                    then l1_api.window_start(null, v_first_is_known, p.first_mjd_tai, p.last_mjd_tai)
+                    else '-infinity' end),
+           max(p.last_mjd_tai)
       into v_first, v_last
       from pg_temp.pair p
       join pg_temp.taken t
         on t.dia_object_id = p.dia_object_id;
-    if p_survey.history_days is not null then
-        v_first := '-infinity';
-    end if;
 
     with reached as (
         select distinct p.dia_object_id, p.first_mjd_tai, p.last_mjd_tai
@@ -39,8 +40,7 @@ begin
             on t.dia_object_id = p.dia_object_id
     ), span as materialized (
         select r.dia_object_id,
-               case when p_survey.history_days is null then r.first_mjd_tai
-                    else latest.mjd_tai - p_survey.history_days end as first_mjd_tai,
+               l1_api.window_start(p_survey.history_days, v_first_is_known, r.first_mjd_tai, latest.mjd_tai) as first_mjd_tai,
                latest.mjd_tai as last_mjd_tai
           from reached r
          cross join lateral (

@@ -90,7 +90,11 @@ begin
                                                       and x.midpoint_mjd_tai >= v_bounds.lower
                                                       and x.midpoint_mjd_tai < v_bounds.upper)))
                     then 'supplemented'
-                    when p_mode = 'replace' and v.content_sha256 <> d.content_sha256
+                    when p_mode = 'replace'
+                         and (v.content_sha256 <> d.content_sha256
+                              or v.n_sources <> (select count(*)
+                                                   from pg_temp.stage_source s
+                                                  where s.detector = v.detector))
                     then 'replaced'
                     when p_mode = 'release' and v.content_sha256 = d.content_sha256 and exists (
                             select

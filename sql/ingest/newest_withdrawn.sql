@@ -18,25 +18,22 @@ as $$
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_bounds record;
+    v_detectors smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
+    v_bounds    record;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
     return greatest(
         (select max(x.validity_start)
-           from pg_temp.claim c
-           join l1.dia_source x
-             on x.detector = c.detector
-          where c.former_attempt is not null
-            and x.visit = p_visit.visit
+           from l1.dia_source x
+          where x.visit = p_visit.visit
+            and x.detector = any (v_detectors)
             and not x.is_forced
             and x.midpoint_mjd_tai >= v_bounds.lower
             and x.midpoint_mjd_tai < v_bounds.upper),
         (select max(x.validity_start)
-           from pg_temp.claim c
-           join l1.dia_source x
-             on x.detector = c.detector
-          where c.former_attempt is not null
-            and x.visit = p_visit.visit
+           from l1.dia_source x
+          where x.visit = p_visit.visit
+            and x.detector = any (v_detectors)
             and x.is_forced
             and x.midpoint_mjd_tai >= v_bounds.lower
             and x.midpoint_mjd_tai < v_bounds.upper),

@@ -77,6 +77,13 @@ begin
         n_forced_queued  integer not null default 0
     ) on commit delete rows;
 
+    -- Where a replacement withdraws sources, by zones of declination, each told in three.
+    create temp table withdrawn (
+        zone           integer not null,
+        ra             double precision not null,
+        dec            double precision not null
+    ) on commit delete rows;
+
     -- The sources on their way: position, variance of the position per axis [arcsec**2], and whether each may found.
     create temp table source (
         ordinal        integer not null,
@@ -182,7 +189,11 @@ begin
         n_good_dia_sources  integer not null,
         first_mjd_tai  double precision,
         last_mjd_tai   double precision,
-        first_epoch_mjd_tai double precision,
+        first_epoch_mjd_tai double precision
+    ) on commit delete rows;
+    create temp table measured_band (
+        dia_object_id  bigint not null,
+        band           text not null,
         psf_flux_mean     real,
         psf_flux_mean_err real,
         psf_flux_sigma    real,

@@ -20,6 +20,8 @@ as $$
 --   number   - which footprint or source the point belongs to
 --   ra, dec  - position [deg]
 -- Reads:    pg_temp.claim, pg_temp.stage_source, l1.visit_detector, l1.dia_source
+declare
+    v_detectors smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
 begin
     return query
     select -1 - c.detector::bigint,
@@ -51,11 +53,9 @@ begin
     select 1000000000 + row_number() over (),
            x.ra,
            x.dec
-      from pg_temp.claim c
-      join l1.dia_source x
-        on x.detector = c.detector
-     where c.former_attempt is not null
-       and x.visit = p_visit.visit
+      from l1.dia_source x
+     where x.visit = p_visit.visit
+       and x.detector = any (v_detectors)
        and not x.is_forced
        and x.midpoint_mjd_tai >= p_lower
        and x.midpoint_mjd_tai < p_upper;

@@ -14,7 +14,7 @@ as $$
 --   p_visit, p_survey  - the visit, and the rules in force
 -- Returns:  number of sources brought back
 -- Reads:    pg_temp.claim, l1.dia_source, l1.visit_detector
--- Writes:   pg_temp.stage_source, marked as stored; pg_temp.claim: their detectors, as revised
+-- Writes:   pg_temp.withdrawn; pg_temp.stage_source, marked as stored; pg_temp.claim: their detectors, as revised
 --
 -- Algorithm:
 --   A duplicate lies within one radius of its twin, or both within one of an object: so within two of what is withdrawn.
@@ -23,25 +23,26 @@ as $$
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_reach double precision := 2 * p_survey.association_radius / 3600;
-    v_bounds record;
-    v_rows   bigint;
+    v_reach     double precision := 2 * p_survey.association_radius / 3600;
+    v_detectors smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
+    v_bounds    record;
+    v_rows      bigint;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
+    insert into pg_temp.withdrawn (zone, ra, dec)
+    select floor((x.dec + 90) / v_reach)::integer + step, x.ra, x.dec
+      from l1.dia_source x
+     cross join generate_series(-1, 1) as step
+     where x.visit = p_visit.visit
+       and x.detector = any (v_detectors)
+       and not x.is_forced
+       and x.midpoint_mjd_tai >= v_bounds.lower
+       and x.midpoint_mjd_tai < v_bounds.upper;
+    get diagnostics v_rows = row_count;
+    perform l1_api.refresh_statistics('withdrawn', v_rows);
+
     insert into pg_temp.stage_source
-    with withdrawn as materialized (
-        select x.ra, x.dec, floor((x.dec + 90) / v_reach) + step as zone
-          from pg_temp.claim c
-          join l1.dia_source x
-            on x.detector = c.detector
-         cross join generate_series(-1, 1) as step
-         where c.former_attempt is not null
-           and x.visit = p_visit.visit
-           and not x.is_forced
-           and x.midpoint_mjd_tai >= v_bounds.lower
-           and x.midpoint_mjd_tai < v_bounds.upper
-    )
     select (select coalesce(max(s.ordinal), 0) from pg_temp.stage_source s)
            + row_number() over (order by x.detector, x.dia_source_id),
            true,
@@ -53,13 +54,10 @@ begin
        and not x.is_forced
        and x.midpoint_mjd_tai >= v_bounds.lower
        and x.midpoint_mjd_tai < v_bounds.upper
-       and not exists (select
-                         from pg_temp.claim c
-                        where c.detector = x.detector
-                          and c.former_attempt is not null)
+       and x.detector <> all (v_detectors)
        and exists (select
-                     from withdrawn w
-                    where w.zone = floor((x.dec + 90) / v_reach)
+                     from pg_temp.withdrawn w
+                    where w.zone = floor((x.dec + 90) / v_reach)::integer
                       and q3c_dist(w.ra, w.dec, x.ra, x.dec) <= v_reach);
     get diagnostics v_rows = row_count;
     if v_rows = 0 then

@@ -15,39 +15,35 @@ as $$
 --   p_stamp            - stamp of this transaction
 -- Reads:   pg_temp.claim, pg_temp.stage_detector
 -- Writes:  l1.dia_source (history by trigger), l1.precovery_task, l1.visit_detector
+--
 -- Algorithm:
 --   Detections and forced rows apart: each have an index of their own that begins with the visit.
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_bounds record;
+    v_detectors smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
+    v_bounds    record;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
     perform set_config('l1.closed_reason', 'replaced', true);
     delete from l1.dia_source x
-     using pg_temp.claim c
-     where c.former_attempt is not null
-       and x.visit = p_visit.visit
-       and x.detector = c.detector
+     where x.visit = p_visit.visit
+       and x.detector = any (v_detectors)
        and not x.is_forced
        and x.midpoint_mjd_tai >= v_bounds.lower
        and x.midpoint_mjd_tai < v_bounds.upper;
     delete from l1.dia_source x
-     using pg_temp.claim c
-     where c.former_attempt is not null
-       and x.visit = p_visit.visit
-       and x.detector = c.detector
+     where x.visit = p_visit.visit
+       and x.detector = any (v_detectors)
        and x.is_forced
        and x.midpoint_mjd_tai >= v_bounds.lower
        and x.midpoint_mjd_tai < v_bounds.upper;
     perform set_config('l1.closed_reason', '', true);
 
     delete from l1.precovery_task t
-     using pg_temp.claim c
-     where c.former_attempt is not null
-       and t.visit = p_visit.visit
-       and t.detector = c.detector;
+     where t.visit = p_visit.visit
+       and t.detector = any (v_detectors);
 
     update l1.visit_detector v
        set withdrawn_at = p_stamp,

@@ -44,6 +44,17 @@ begin
                   hint = 'Partitions begin at the survey''s noon; make a new database.';
     end if;
 
+    select string_agg(v.band, ', ' order by v.band)
+      into v_unknown
+      from (select distinct visit.band from l1.visit) as v
+     where p_changes ? 'bands'
+       and not p_changes -> 'bands' ? v.band;
+    if v_unknown is not null then
+        raise exception 'there are visits of band %', v_unknown
+            using errcode = 'L1S04',
+                  hint = 'Keep it among the bands.';
+    end if;
+
     insert into l1.survey
     select r.*
       from jsonb_populate_record(

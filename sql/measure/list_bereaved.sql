@@ -19,36 +19,34 @@ as $$
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_bounds record;
+    v_detectors      smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
+    v_first_is_known boolean := l1_api.first_is_known();
+    v_bounds         record;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
     insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
     with withdrawn as (
         select x.dia_object_id
-          from pg_temp.claim c
-          join l1.dia_source x
-            on x.detector = c.detector
-         where c.former_attempt is not null
-           and x.visit = p_visit.visit
+          from l1.dia_source x
+         where x.visit = p_visit.visit
+           and x.detector = any (v_detectors)
            and not x.is_forced
            and x.midpoint_mjd_tai >= v_bounds.lower
            and x.midpoint_mjd_tai < v_bounds.upper
         union
         select x.dia_object_id
-          from pg_temp.claim c
-          join l1.dia_source x
-            on x.detector = c.detector
-         where c.former_attempt is not null
-           and x.visit = p_visit.visit
+          from l1.dia_source x
+         where x.visit = p_visit.visit
+           and x.detector = any (v_detectors)
            and x.is_forced
            and x.midpoint_mjd_tai >= v_bounds.lower
            and x.midpoint_mjd_tai < v_bounds.upper
     )
     select o.dia_object_id,
            o.validity_start,
-           case when p_survey.history_days is null then o.first_epoch_mjd_tai
-                else coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai) - p_survey.history_days end
+           l1_api.window_start(p_survey.history_days, v_first_is_known, o.first_epoch_mjd_tai,
+                               coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai))
       from withdrawn
       join l1.dia_object o
         on o.dia_object_id = withdrawn.dia_object_id
@@ -58,11 +56,7 @@ begin
                      from l1.dia_source y
                     where y.dia_object_id = o.dia_object_id
                       and not y.is_forced
-                      and not (y.visit = p_visit.visit
-                               and exists (select
-                                             from pg_temp.claim c
-                                            where c.detector = y.detector
-                                              and c.former_attempt is not null))
+                      and not (y.visit = p_visit.visit and y.detector = any (v_detectors))
                     order by y.midpoint_mjd_tai desc
                     limit 1) end as mjd_tai
      ) as latest

@@ -14,7 +14,8 @@ as $$
 -- Reads:   pg_temp.stage_forced, pg_temp.claim, l1.dia_object
 -- Writes:  pg_temp.forced
 declare
-    v_rows bigint;
+    v_first_is_known boolean := l1_api.first_is_known();
+    v_rows           bigint;
 begin
     select count(*) into v_rows from pg_temp.stage_forced;
     if v_rows = 0 or p_survey.forced_on = 'none' then
@@ -27,8 +28,7 @@ begin
            s.dia_object_id,
            s.is_on_image,
            o.validity_start,
-           case when p_survey.history_days is null then o.first_epoch_mjd_tai
-                else o.last_dia_source_mjd_tai - p_survey.history_days end
+           l1_api.window_start(p_survey.history_days, v_first_is_known, o.first_epoch_mjd_tai, o.last_dia_source_mjd_tai)
       from pg_temp.stage_forced s
       join pg_temp.claim c
         on c.detector = s.detector

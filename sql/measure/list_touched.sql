@@ -17,14 +17,14 @@ as $$
 --   The history window counts back from the object's latest detection, this visit's included, and is open at its end.
 --   Where it has no beginning either, the object's first epoch keeps the recomputation to leaves that hold something.
 declare
-    v_history_days double precision := coalesce(p_survey.history_days, 'infinity');
-    v_rows         bigint;
+    v_first_is_known boolean := l1_api.first_is_known();
+    v_rows           bigint;
 begin
     insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
     select a.dia_object_id,
            p.validity_start,
-           greatest(least(a.midpoint_mjd_tai, p.first_mjd_tai),
-                    greatest(a.midpoint_mjd_tai, p.last_mjd_tai) - v_history_days)
+           l1_api.window_start(p_survey.history_days, v_first_is_known, least(a.midpoint_mjd_tai, p.first_mjd_tai),
+                               greatest(a.midpoint_mjd_tai, p.last_mjd_tai))
       from pg_temp.assignment a
       join pg_temp.pair p
         on p.ordinal = a.ordinal

@@ -1,18 +1,19 @@
-create function l1_api.measure_objects(p_visit l1.visit, p_survey l1.survey)
+create function l1_api.measure_objects(p_survey l1.survey)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.measure_objects(2)
+-- Function: l1_api.measure_objects(1)
 --
---   Recomputes the touched objects, and their statistics in the visit's band, from their live sources in the history
---   window, which counts back from the object's latest detection and is open at its end.
+--   Recomputes the touched objects, and their statistics in every band, from their live sources in the history window,
+--   which counts back from the object's latest detection and is open at its end.  A window that moves may change bands that
+--   the visit is not of.
 --
 -- Parameters:
---   p_visit, p_survey  - the visit, and the rules in force
+--   p_survey  - the rules in force
 -- Reads:   pg_temp.touched, l1.dia_source
--- Writes:  pg_temp.measured
+-- Writes:  pg_temp.measured, pg_temp.measured_band
 --
 -- Algorithm:
 --   Position: direction of the unweighted mean of the detections' unit vectors, as LSST's ap_meanPosition; its error from
@@ -28,11 +29,9 @@ begin
         return;
     end if;
 
-    insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
-                                  n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
-                                  psf_flux_ndata, psf_flux_min, psf_flux_max)
-    with member as (
+    with member as materialized (
         select t.dia_object_id,
+               x.band,
                x.midpoint_mjd_tai as epoch_mjd_tai,
                not x.is_forced
                and coalesce(x.reliability >= p_survey.forced_min_reliability, true) as is_good,
@@ -51,12 +50,27 @@ begin
            and x.midpoint_mjd_tai >= t.first_mjd_tai
            and x.midpoint_mjd_tai >= v_first
          cross join lateral (
-            select x.band = p_visit.band
-                   and (not x.is_forced or p_survey.stats_include_forced)
+            select (not x.is_forced or p_survey.stats_include_forced)
                    and x.psf_flux is not null
                    and x.psf_flux_err > 0 as flux
          ) as used
+    ), by_band as (
+        insert into pg_temp.measured_band (dia_object_id, band, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
+                                           psf_flux_ndata, psf_flux_min, psf_flux_max)
+        select m.dia_object_id,
+               m.band,
+               sum(m.flux * m.weight) / sum(m.weight),
+               1 / sqrt(sum(m.weight)),
+               stddev_samp(m.flux),
+               count(m.flux),
+               min(m.flux),
+               max(m.flux)
+          from member m
+         where m.flux is not null
+         group by m.dia_object_id, m.band
     )
+    insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
+                                  n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai)
     select m.dia_object_id,
            l1_api.mean_ra(avg(m.x), avg(m.y)),
            sqrt(avg(m.ra_variance) / count(m.x)),
@@ -68,19 +82,21 @@ begin
            count(*) filter (where m.is_good),
            min(m.midpoint_mjd_tai),
            max(m.midpoint_mjd_tai),
-           min(m.epoch_mjd_tai),
-           sum(m.flux * m.weight) / sum(m.weight),
-           1 / sqrt(sum(m.weight)),
-           stddev_samp(m.flux),
-           count(m.flux),
-           min(m.flux),
-           max(m.flux)
+           min(m.epoch_mjd_tai)
       from member m
      group by m.dia_object_id;
     get diagnostics v_rows = row_count;
 
     perform l1_api.refresh_statistics('measured', v_rows);
+    -- An object that has forced rows only is about to be retired.
+    if exists (select from pg_temp.measured m where m.n_dia_sources = 0) then
+        delete from pg_temp.measured_band b
+         using pg_temp.measured m
+         where m.dia_object_id = b.dia_object_id
+           and m.n_dia_sources = 0;
+    end if;
+    perform l1_api.refresh_statistics('measured_band', (select count(*) from pg_temp.measured_band));
 end
 $$;
-comment on function l1_api.measure_objects(l1.visit, l1.survey) is
+comment on function l1_api.measure_objects(l1.survey) is
     'Recomputes the touched objects from their live sources in the history window';

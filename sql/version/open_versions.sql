@@ -1,4 +1,4 @@
-create function l1_api.open_versions(p_visit l1.visit, p_stamp timestamptz)
+create function l1_api.open_versions(p_survey l1.survey, p_stamp timestamptz)
 returns void
 language plpgsql
 volatile
@@ -6,16 +6,18 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.open_versions(2)
 --
---   Closes the current version of every touched object and opens the next; retires those that have no detection left.
+--   Closes the current version of every touched object and opens the next, likewise of each of its bands that changed;
+--   retires those that have no detection left.
 --   The history triggers keep what is closed.
 --
 -- Parameters:
---   p_visit  - the visit, whose band's statistics change
---   p_stamp  - stamp of this transaction: end of the old versions and start of the new
--- Reads:   pg_temp.touched, pg_temp.measured
+--   p_survey  - the rules in force
+--   p_stamp   - stamp of this transaction: end of the old versions and start of the new
+-- Reads:   pg_temp.touched, pg_temp.measured, pg_temp.measured_band, pg_temp.claim
 -- Writes:  l1.dia_object, l1.dia_object_band (histories by trigger)
 declare
-    v_updated bigint;
+    v_updated   bigint;
+    v_withdraws boolean;
 begin
     update l1.dia_object o
        set validity_start = p_stamp,
@@ -42,45 +44,40 @@ begin
            psf_flux_ndata = m.psf_flux_ndata,
            psf_flux_min = m.psf_flux_min,
            psf_flux_max = m.psf_flux_max
-      from pg_temp.measured m
-     where m.n_dia_sources > 0
-       and m.psf_flux_ndata > 0
-       and b.dia_object_id = m.dia_object_id
-       and b.band = p_visit.band
+      from pg_temp.measured_band m
+     where b.dia_object_id = m.dia_object_id
+       and b.band = m.band
        and (b.psf_flux_ndata, b.psf_flux_mean, b.psf_flux_mean_err, b.psf_flux_sigma, b.psf_flux_min, b.psf_flux_max)
            is distinct from
            (m.psf_flux_ndata, m.psf_flux_mean, m.psf_flux_mean_err, m.psf_flux_sigma, m.psf_flux_min, m.psf_flux_max);
     get diagnostics v_updated = row_count;
 
-    -- Known objects that are new in this band.
-    if v_updated < (select count(*)
-                      from pg_temp.measured m
-                     where m.n_dia_sources > 0
-                       and m.psf_flux_ndata > 0) then
+    -- Bands that are new to an object.
+    if v_updated < (select count(*) from pg_temp.measured_band) then
         insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
                                         psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
-        select m.dia_object_id, p_visit.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
+        select m.dia_object_id, m.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
                m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max
-          from pg_temp.measured m
-         where m.n_dia_sources > 0
-           and m.psf_flux_ndata > 0
-           and not exists (select
+          from pg_temp.measured_band m
+         where not exists (select
                              from l1.dia_object_band b
                             where b.dia_object_id = m.dia_object_id
-                              and b.band = p_visit.band)
+                              and b.band = m.band)
          order by m.dia_object_id;
     end if;
 
-    -- What a replacement left behind: bands without epochs, and objects without detections.
-    if exists (select from pg_temp.claim c where c.former_attempt is not null) then
+    -- Bands that have no epoch in the window any more, and what a replacement left behind: objects without detections.
+    v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
+    if v_withdraws or p_survey.history_days is not null then
         delete from l1.dia_object_band b
          using pg_temp.touched t
-          left join pg_temp.measured m
-            on m.dia_object_id = t.dia_object_id
          where b.dia_object_id = t.dia_object_id
-           and (coalesce(m.n_dia_sources, 0) = 0
-                or b.band = p_visit.band and m.psf_flux_ndata = 0);
-
+           and not exists (select
+                             from pg_temp.measured_band m
+                            where m.dia_object_id = b.dia_object_id
+                              and m.band = b.band);
+    end if;
+    if v_withdraws then
         perform set_config('l1.closed_reason', 'orphaned', true);
         delete from l1.dia_object o
          using pg_temp.touched t
@@ -92,5 +89,5 @@ begin
     end if;
 end
 $$;
-comment on function l1_api.open_versions(l1.visit, timestamptz) is
+comment on function l1_api.open_versions(l1.survey, timestamptz) is
     'Closes the current version of every touched object and opens the next';

@@ -78,7 +78,8 @@ def test_eight_connections_find_each_star_once(place: str, database: str) -> Non
 def test_the_race_without_sky_locks_shows_duplicates(database: str) -> None:
     """The race of above, with a lock_sky that locks nothing: were it green, the test above would prove nothing.
 
-    What then goes wrong besides, versions out of order and sources given twice to an object, the database refuses.
+    What then goes wrong besides (versions out of order, sources given twice to an object, deadlocks) the database
+    refuses.
     """
     with psycopg.connect(database) as connection:
         connection.execute(LOCK_NOTHING)

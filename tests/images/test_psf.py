@@ -2,8 +2,9 @@
 
 Seen red: with the Gaussian sampled at pixel centres instead of integrated (``_profile``), the galsim tests fail by 1 to
 6 %; with ``_QUADRATURE = 1`` the Moffat's do; with the phase's sign turned, all; with zeros beyond the border of an
-image PSF instead of a smooth continuation, ``test_truncated_image...`` does; with ``transpose`` left out of
-``ImagePsf._phase_series``, the oversampled ones.
+image PSF instead of a smooth continuation, ``test_truncated_image...`` does; with x and y exchanged in
+``ImagePsf._phase_series``, the oversampled ones; with erfc of one sign only, the far wings; with the grid's weights
+rounded to 0 and 1, the grid's.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ WHOLE_FILE = {
     "text_for_numbers": (with_column("ra", ["ten", "eleven", "twelve"]), ["column ra holds text"]),
     "unknown_band": (
         with_column("band", ["L"] * 3),
-        ["row 1, column band: L is not one of the survey's bands u, g, r, i, z, y"],
+        ["row 1, column band: 'L' is not one of the survey's bands u, g, r, i, z, y"],
     ),
 }
 

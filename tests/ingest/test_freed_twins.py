@@ -235,3 +235,24 @@ def test_replacements_of_overlapping_detectors_at_once_are_as_one_after_the_othe
     left = [replace(e, detectors=tuple(d for d in e.detectors if len(d))) for e in better]
     assert [line for line in errors_against_truth(look, left) if "alerts" not in line] == []
     assert breaks(look) == []
+
+
+@pytest.mark.parametrize("order", ["one call", "first, then second", "second, then first"])
+def test_a_thing_that_the_breaker_stops_on_one_detector_has_its_object_on_the_other(
+    order: str, database: str, look: psycopg.Connection
+) -> None:
+    """Seen to fail with the breaker counting after twins were told apart: in one call nobody held the thing."""
+    change_survey(look, {"max_new_objects": 2}, "test")
+    many, one = DetectorData(0, seen([1, 2, 3], [0, 60, 120])), DetectorData(1, seen([11], [0.1]))
+    calls = {"one call": [[many, one]], "first, then second": [[many], [one]], "second, then first": [[one], [many]]}
+    with Client(database) as client:
+        for call in calls[order]:
+            client.ingest(VISIT, call)
+    assert source(look, 11)[1] is None
+    assert [source(look, i)[1] for i in (2, 3)] == ["breaker", "breaker"]
+    assert source(look, 1)[1] in ("breaker", "duplicate_in_visit")
+    assert look.execute("select count(*) from l1.dia_object").fetchone() == (1,)
+    with Client(database) as client:
+        client.ingest(VISIT, [many], mode="release")
+    assert [source(look, i)[1] for i in (1, 2, 3)] == ["duplicate_in_visit", None, None]
+    assert look.execute("select count(*) from l1.dia_object").fetchone() == (3,)

@@ -267,6 +267,17 @@ def test_supplement_adds_what_is_not_there_and_skips_what_is(database: str, look
     assert fingerprint(look) == before
 
 
+def test_a_replacement_by_the_first_data_takes_supplements_away(database: str, look: psycopg.Connection) -> None:
+    """They are the same data as were stored first, and yet not what is stored now."""
+    with Client(database) as client:
+        client.ingest(VISIT, [DetectorData(0, sources(n=4))])
+        client.ingest(VISIT, [DetectorData(0, sources())], mode="supplement")
+        result = client.ingest(VISIT, [DetectorData(0, sources(n=4))], mode="replace")
+    assert [(d.status, d.n_sources) for d in result.detectors] == [("replaced", 4)]
+    assert look.execute("select count(*) from l1.dia_object").fetchone() == (4,)
+    assert breaks(look) == []
+
+
 def test_a_supplement_of_nothing_new_changes_nothing(database: str, look: psycopg.Connection) -> None:
     with Client(database) as client:
         client.ingest(VISIT, [DetectorData(0, sources())])

@@ -1,7 +1,7 @@
 """What the database recomputes at each ingest, against numpy on the same light curves.
 
 The referee follows the rule and not the SQL: per visit, for each object it touches, all detections within the history
-window before the object's latest one give the position; those of the visit's band give that band's statistics.
+window before the object's latest one give the position; those of each band give that band's statistics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pytest
 from test_mean_position import mean_direction, off_by_mas
 
 import l1db
+from l1db.database import change_survey
 from l1db.visit import DetectorData, Visit
+from tests.version.continuity import breaks
 
 N_OBJECTS = 40
 # Midpoints in the order of ingest: late visits (earlier epochs) among them, inside and outside a window of 365 d.
@@ -25,7 +27,7 @@ BANDS = ["r", "r", "g", "g", "r", "g", "r", "i", "g", "r"]
 
 @dataclass
 class Referee:
-    """Every detection of one object, and the statistics of each band as of the last visit in it."""
+    """Every detection of one object, and the statistics of each band."""
 
     history_days: float
     epochs: list[tuple[float, str, float, float, float, float, float, float]] = field(default_factory=list)
@@ -34,19 +36,19 @@ class Referee:
     def see(self, band: str, *epoch: float) -> None:
         mjd, ra, dec, ra_err, dec_err, flux, flux_err = epoch
         self.epochs.append((mjd, band, ra, dec, ra_err, dec_err, flux, flux_err))
-        used = [e for e in self.window() if e[1] == band]
-        if not used:
-            return
-        f = np.array([e[6] for e in used], dtype=float)
-        w = 1 / np.array([e[7] for e in used], dtype=float) ** 2
-        self.band[band] = {
-            "mean": (f * w).sum() / w.sum(),
-            "err": w.sum() ** -0.5,
-            "sigma": f.std(ddof=1) if len(f) > 1 else None,
-            "n": len(f),
-            "min": f.min(),
-            "max": f.max(),
-        }
+        self.band = {}
+        for name in {e[1] for e in self.window()}:
+            used = [e for e in self.window() if e[1] == name]
+            f = np.array([e[6] for e in used], dtype=float)
+            w = 1 / np.array([e[7] for e in used], dtype=float) ** 2
+            self.band[name] = {
+                "mean": (f * w).sum() / w.sum(),
+                "err": w.sum() ** -0.5,
+                "sigma": f.std(ddof=1) if len(f) > 1 else None,
+                "n": len(f),
+                "min": f.min(),
+                "max": f.max(),
+            }
 
     def window(self) -> list[tuple[float, str, float, float, float, float, float, float]]:
         latest = max(e[0] for e in self.epochs)
@@ -174,4 +176,38 @@ def test_what_a_replacement_takes_away_opens_the_window_again(fresh_database: Ca
         ).fetchall() == [(1, 61000.2, 61000.2)]
         assert connection.execute("select psf_flux_mean, psf_flux_ndata from l1.dia_object_band").fetchall() == [
             (900, 1)
+        ]
+
+
+def bands(connection: psycopg.Connection) -> list[tuple[str, float, int]]:
+    return connection.execute(
+        "select band, psf_flux_mean, psf_flux_ndata from l1.dia_object_band order by 1"
+    ).fetchall()
+
+
+def test_a_window_that_moves_changes_every_band(fresh_database: Callable[..., str]) -> None:
+    """Seen to fail with only the visit's band recomputed: g had its former mean, or no row though a live source."""
+    dsn = fresh_database("rubin")
+    with l1db.Client(dsn) as client, psycopg.connect(dsn, autocommit=True) as connection:
+        client.ingest(Visit(1, "g", 61000.2), [DetectorData(0, source(900.0))])
+        client.ingest(Visit(2, "r", 61400.2), [DetectorData(0, source(500.0))])
+        assert bands(connection) == [("r", 500, 1)]
+        client.ingest(Visit(3, "g", 61005.2), [DetectorData(0, source(700.0))])
+        assert bands(connection) == [("r", 500, 1)], "a late visit, of before the window"
+        client.ingest(Visit(2, "r", 61400.2), [DetectorData(0)], mode="replace")
+        assert bands(connection) == [("g", 800, 2)]
+        assert breaks(connection) == []
+
+
+def test_a_window_that_is_unlimited_again_reaches_back_to_the_first_detection(
+    fresh_database: Callable[..., str],
+) -> None:
+    dsn = fresh_database("rubin")
+    with l1db.Client(dsn) as client, psycopg.connect(dsn, autocommit=True) as connection:
+        for number, mjd in enumerate((61000.2, 61400.2), start=1):
+            client.ingest(Visit(number, "r", mjd), [DetectorData(0, source(900.0))])
+        change_survey(connection, {"history_days": None}, "test")
+        client.ingest(Visit(3, "r", 61401.2), [DetectorData(0, source(900.0))])
+        assert connection.execute("select n_dia_sources, first_dia_source_mjd_tai from l1.dia_object").fetchall() == [
+            (3, 61000.2)
         ]

@@ -1,8 +1,10 @@
 """Neighbours: what joint fits give back, against least squares over the whole image, and against repeated noise.
 
-Seen red: with ``NEIGHBOUR = 0`` the pairs; with ``inverse @ spread @ inverse`` replaced by ``inverse`` the errors; with
-``HALO = 0.5`` the crowded field; with ``_pairs`` looking at its own cell only the groups; with ``UNRESOLVED = 0`` the
-unresolved; with ``phi *= box.good`` left out the masked pairs; with neighbours' models left out of chi2 that one.
+Seen red: with ``NEIGHBOUR = 0`` the repeated noise; with ``LEAK`` infinite the bright pair at 2.2 widths and the
+crowded field; with ``inverse @ spread @ inverse`` replaced by ``inverse`` the errors; with ``HALO = 0.5`` the crowded
+field; with ``_pairs`` looking at its own cell only the groups; with ``UNRESOLVED = 0`` the unresolved; with phi left
+at bad pixels the groups; with chi2 of the single fits the pairs; with ``_DEGENERATE`` below 0 the pair on one pixel;
+without the correlation in ``_fit`` the coloured noise.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Forced photometry by its physics: blank sky gives nothing, stars their flux, bad pixels no surprises.
 
-Stars are drawn by galsim.  Seen red: with weights 1/V in ``_singly`` the blank sky and the stars with a variance made
-from data (kept as a test: ``test_weighting_by_inverse_variance...``); without the line that zeroes phi at bad pixels the
-masks, edges and bad values; with ``floor(x)`` for ``floor(x + 0.5)`` the phases, edges and stars; with the variance left
-out of the error the blank sky; without ``inside`` the edges; with ``bad_bits`` ignored the mask types.
+Stars are drawn by galsim.  Seen red: with weights 1/V in ``_singly`` the blank sky and the stars (the variant is kept
+as a test: ``test_weighting_by_inverse_variance...``); without the line that zeroes phi at bad pixels the masks, edges
+and bad values; with ``floor(x)`` for ``floor(x + 0.5)`` the phases, edges and stars; with the variance left out of
+the error the blank sky; without ``inside`` the edges; with ``bad_bits`` ignored, or the highest bit of a mask lost,
+the mask types; with ``isfinite`` or the variance's check relaxed the bad values; with what does not fit a ``real``
+let through, the heaps of rubbish.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Noise that neighbouring pixels share: measured, and put into the errors.
 
-Seen red: with the correlation left out of ``_singly`` the pulls; with ``matrix`` for ``matrix.T`` the brute-force sums (the
-correlation there is not symmetric); with ``_near`` returning its input the field of stars; without padding to
-``_TILE + size - 1`` the measured correlation of a wave.
+Seen red: with the correlation left out of ``_singly`` the pulls; with ``matrix`` for ``matrix.T`` the brute-force
+sums (the correlation there is not symmetric); with ``_near`` returning its input the unmasked field of stars; without
+room for the lags in ``correlate`` its comparison with the matrix; with products not divided by their own number of
+pairs, or with the image's level left in, the measured correlation.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _BREAKS = """
      where validity_end <= validity_start
         or has_next and validity_end is null
         or next_start < validity_end
-        or next_start > validity_end and what <> 'source'
+        or next_start > validity_end and what = 'object'
         or not has_next and validity_end is not null and not may_end
 """
 
