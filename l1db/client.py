@@ -173,6 +173,51 @@ class Client:
             for detector, start, end in zip(wkt, starts, ends, strict=True)
         }
 
+    def add_images(self, visit: int, detector: int, images: Mapping[str, str]) -> int:
+        """Make images known that come after the ingest of their detector.
+
+        Parameters
+        ----------
+        visit, detector
+            A detector that is stored.
+        images
+            URI of each image, by its kind.
+
+        Returns
+        -------
+        int
+            Forced measurements that were queued for want of these images till now; none if they were known already.
+
+        Raises
+        ------
+        InputError
+            If an image cannot be read.
+        RefusedError
+            If the detector is not stored.
+        """
+        from l1db.forced import describe_images
+
+        files, corners = describe_images(images)
+        footprint = None if corners is None else polygon_wkt(corners, f"visit {visit}, detector {detector}")
+        try:
+            row = self._connection.execute(
+                "select l1_api.add_images(%s::bigint, %s::smallint, %s::text[], %s::text[], %s::bytea[], %s::bigint[], "
+                "%s::text)",
+                (
+                    visit,
+                    detector,
+                    [file.kind for file in files],
+                    [file.uri for file in files],
+                    [file.sha256 for file in files],
+                    [file.n_bytes for file in files],
+                    footprint,
+                ),
+            ).fetchone()
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            raise (RefusedError if state.startswith("L1") else DatabaseError)(one_line(error)) from None
+        return int(row[0]) if row else 0
+
     def _open(self, visit: Visit) -> None:
         if visit.midpoint_mjd_tai >= 2_400_000:
             raise InputError(f"visit {visit.visit}: midpoint_mjd_tai {visit.midpoint_mjd_tai} is a JD, not an MJD")

@@ -67,6 +67,23 @@ def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindT
     ]
 
 
+def describe_images(images: Mapping[str, str]) -> tuple[list[ImageFile], FloatArray | None]:
+    """The files of images, and the corners of the difference image, shape (k, 2), degrees.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    files = [_file(kind, uri) for kind, uri in images.items()]
+    return files, read_exposure(images["difference"]).corners() if "difference" in images else None
+
+
+def _file(kind: str, uri: str) -> ImageFile:
+    sha256, n_bytes = describe(uri)
+    return ImageFile(kind, uri, bytes.fromhex(sha256), n_bytes)
+
+
 @dataclass(frozen=True)
 class _Read:
     """The images of a detector that could be read."""
@@ -83,13 +100,13 @@ def _read(detector: DetectorData) -> _Read:
     trouble = None if "difference" in detector.images else "there is no difference image"
     for kind, uri in detector.images.items():
         try:
-            sha256, n_bytes = describe(uri)
+            file = _file(kind, uri)
             if kind in COLUMNS:
                 exposures[kind] = read_exposure(uri)
         except InputError as error:
             trouble = trouble or str(error)
             continue
-        files.append(ImageFile(kind, uri, bytes.fromhex(sha256), n_bytes))
+        files.append(file)
     shown = exposures.get("difference") or next(iter(exposures.values()), None)
     return _Read(exposures, tuple(files), None if shown is None else shown.corners(), trouble)
 

@@ -59,6 +59,7 @@
 \ir alert/ring_doorbell.sql
 \ir alert/issue_alerts.sql
 \ir ingest/close_ledger.sql
+\ir ingest/add_images.sql
 \ir ingest/lap.sql
 \ir ingest/ingest.sql
 \ir alert/present_snapshot.sql

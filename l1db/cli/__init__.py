@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 import typer
 
-from l1db.cli import alerts, intake, management, measurements, state, survey
+from l1db.cli import alerts, images, intake, management, measurements, simulate, state, survey
 from l1db.connection import one_line
 from l1db.errors import L1dbError, RefusedError
 
@@ -45,9 +45,11 @@ app.command(
 app.add_typer(survey.app, name="survey", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_DATA)(intake.ingest)
 app.command(rich_help_panel=_DATA)(intake.replay)
+app.add_typer(images.app, name="images", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(state.status)
 app.command(rich_help_panel=_ALERTS)(alerts.listen)
 app.command(rich_help_panel=_TRY)(measurements.demo)
+app.command(rich_help_panel=_TRY)(simulate.simulate)
 app.add_typer(measurements.bench, name="bench", rich_help_panel=_TRY)
 
 # typer brings its own click, or uses the one installed, by version; these are the classes of whichever it is.
@@ -58,7 +60,7 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 # The database's hints name modes of ingest; here they are options.
 _MODE = re.compile(r"\b(replace|supplement)(?= to (withdraw|add) )")
 # Who may do what a command does; whatever else only reads.
-_ROLES = {"ingest": "l1_ingest", "replay": "l1_ingest", "listen": "l1_publish", "survey set": "l1_admin"}
+_ROLES = {"ingest": "l1_ingest", "replay": "l1_ingest", "images add": "l1_ingest", "listen": "l1_publish", "survey set": "l1_admin"}
 
 
 def _show_version(wanted: bool) -> None:

@@ -73,7 +73,10 @@ def simulate(
     )
     with terminal.progress() as report:
         made = run(directory, plan, overwrite=overwrite, progress=report)
-    print(f"{made.n_visits} visits, {made.n_images} images, {made.n_sources} sources of {made.n_objects} things")
+    visits_made = f"{made.n_visits} visit{'' if made.n_visits == 1 else 's'}"
+    print(
+        f"{visits_made}, {made.n_images} images, {made.n_sources} sources, {made.n_objects} things that change or move"
+    )
     if plan.arrival == "time":
         print(f"l1db ingest {made.sources} --visits {made.visits}")
     else:

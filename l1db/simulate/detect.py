@@ -124,9 +124,12 @@ def find_sources(
     first: Floats | None = None
     for _ in range(_ROUNDS):
         snr = filtered.snr(residual)
-        taken_off = snr * 0 if first is None else first - snr
         first = snr if first is None else first
-        peaks = _peaks(np.where(np.abs(snr) > _RESIDUAL * np.abs(taken_off), snr, 0.0), threshold, optics.fwhm)
+        light = np.zeros_like(residual)
+        for source in sources:
+            light[_window(source, optics.size, margin)] += abs(source.flux) * source.stamp
+        taken_off = filtered.snr(light) if sources else light
+        peaks = _peaks(np.where(np.abs(snr) > _RESIDUAL * taken_off, snr, 0.0), threshold, optics.fwhm)
         if not len(peaks):
             break
         for row, column in peaks.tolist():

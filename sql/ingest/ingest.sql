@@ -124,7 +124,7 @@ begin
 
         perform l1_api.register_images(v_visit, v_survey);
         perform l1_api.force_objects(v_visit, v_survey, v_stamp);
-        perform l1_api.queue_forced(v_visit, v_survey);
+        perform l1_api.queue_forced(v_visit, v_survey, 'new_object');
         v_timings := l1_api.lap(v_timings, 'force');
 
         perform l1_api.measure_objects(v_survey);

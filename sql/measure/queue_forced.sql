@@ -1,16 +1,17 @@
-create function l1_api.queue_forced(p_visit l1.visit, p_survey l1.survey)
+create function l1_api.queue_forced(p_visit l1.visit, p_survey l1.survey, p_reason text)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.queue_forced(2)
+-- Function: l1_api.queue_forced(3)
 --
 --   Queues the forced measurements that were expected and are missing: of objects that appeared while the images were
---   measured, and of all objects on images that could not be read.
+--   measured, of all objects on images that could not be read, and of those on images that came late.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
+--   p_reason           - why measurements on readable images are missing
 -- Reads:   pg_temp.stage_detector, pg_temp.claim, pg_temp.stage_forced, l1.dia_object, l1.dia_source
 -- Writes:  l1.precovery_task; pg_temp.claim, the counts
 declare
@@ -53,23 +54,24 @@ begin
         select p_visit.visit,
                e.detector,
                e.dia_object_id,
-               case when image.image_trouble is null then 'new_object' else 'no_image' end
+               case when image.image_trouble is null then p_reason else 'no_image' end
           from expected e
           join image
             on image.detector = e.detector
          cross join lateral (
-            select exists (
-                select
-                  from l1.dia_source x
-                 where x.dia_object_id = e.dia_object_id
-                   and x.visit = p_visit.visit
-                   and not x.is_forced
-                   and x.midpoint_mjd_tai >= v_bounds.lower
-                   and x.midpoint_mjd_tai < v_bounds.upper
-                 limit 1) as by_visit
-         ) as detected
+            select bool_or(not x.is_forced) as seen,
+                   bool_or(x.is_forced and x.detector = e.detector) as forced
+              from l1.dia_source x
+             where x.dia_object_id = e.dia_object_id
+               and x.visit = p_visit.visit
+               and x.midpoint_mjd_tai >= p_visit.midpoint_mjd_tai - 1
+               and x.midpoint_mjd_tai <= p_visit.midpoint_mjd_tai + 1
+               and x.midpoint_mjd_tai >= v_bounds.lower
+               and x.midpoint_mjd_tai < v_bounds.upper
+         ) as known
          where q3c_in_poly(e.ra, e.dec, image.corners)
-           and (p_survey.forced_on = 'all' or not detected.by_visit)
+           and known.forced is not true
+           and (p_survey.forced_on = 'all' or known.seen is not true)
             on conflict do nothing
         returning detector
     )
@@ -79,5 +81,5 @@ begin
      where counted.detector = c.detector;
 end
 $$;
-comment on function l1_api.queue_forced(l1.visit, l1.survey) is
+comment on function l1_api.queue_forced(l1.visit, l1.survey, text) is
     'Queues the forced measurements that were expected and are missing';

@@ -129,13 +129,13 @@ def test_stars_masked_and_unmasked_do_not_count_as_noise() -> None:
     rng = np.random.default_rng(6)
     shape = (800, 800)
     noise, truth = coloured_noise(shape, 0.8, rng)
-    x, y = rng.uniform(0, 800, (2, 150))
-    image = noise + drawn(shape, x, y, 10 ** rng.uniform(2.5, 5, 150))
-    detected = drawn(shape, x, y, np.full(150, 1000.0)) > 0.1
+    x, y = rng.uniform(0, 800, (2, 500))
+    image = noise + drawn(shape, x, y, 10 ** rng.uniform(1.5, 3.5, 500))
+    detected = drawn(shape, x, y, np.full(500, 1000.0)) > 0.1
     mask = np.where(detected, 1 << 5, 0)
     for one in (mask, detected):
         assert np.abs(measure_noise_correlation(image, np.ones(shape), one) - truth).max() < 0.02
-    assert np.abs(measure_noise_correlation(image, np.ones(shape)) - truth).max() < 0.03
+    assert np.abs(measure_noise_correlation(image, np.ones(shape)) - truth).max() < 0.014
 
 
 def test_measured_on_bad_pixels_or_none_it_is_uncorrelated() -> None:

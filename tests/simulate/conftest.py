@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from truth_tables import SMALL
 
-from l1db.simulate import Plan, Simulation, simulate
-
-pytest.importorskip("galsim")
-
-SMALL = Plan(seed=4, nights=2, visits_per_night=2, detectors=2, size=320, density=6, bogus_density=3)
+from l1db.simulate import Simulation, simulate
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The pixels hold the fluxes they should, and noise of the variance they claim.
 
-Referees: aperture photometry by photutils, the closed form of a Moffat's curve of growth, and the PSF that the files store.
+Referees: aperture photometry by photutils, the closed form of a Moffat's curve of growth, numerical integrals, and the
+PSF that the files store.
 """
 
 from __future__ import annotations

@@ -23,21 +23,21 @@ def curve(things: sky.Things, times: np.ndarray, band: str = "r") -> np.ndarray:
 @pytest.mark.parametrize("kind", ["rr_lyrae", "eclipsing"])
 def test_periodic_variables_repeat_after_their_period_and_not_before(kind: str) -> None:
     things = LASTING[LASTING.is_of(kind)]
-    for i in range(len(things)):
+    for i in range(5):
         one = things[np.array([i])]
-        times = FIRST_MIDPOINT + np.linspace(0, 1, 400) * one.period[0]
+        times = FIRST_MIDPOINT + np.linspace(0, 1, 300) * one.period[0]
         flux = curve(one, times)
         np.testing.assert_allclose(curve(one, times + 3 * one.period[0]), flux, rtol=1e-5, atol=1e-3 * flux.max())
         assert not np.allclose(curve(one, times + 0.4 * one.period[0]), flux, rtol=0.01)
 
 
 def test_rr_lyrae_have_their_mean_in_the_template() -> None:
-    things = LASTING[LASTING.is_of("rr_lyrae")]
+    things = LASTING[LASTING.is_of("rr_lyrae")][np.arange(8)]
     means = [
-        curve(things[np.array([i])], things.start[i] + np.arange(2000) / 2000 * things.period[i]).mean()
+        curve(things[np.array([i])], things.start[i] + np.arange(200) / 200 * things.period[i]).mean()
         for i in range(len(things))
     ]
-    np.testing.assert_allclose(sky.template_flux(things, "r"), means, rtol=1e-3)
+    np.testing.assert_allclose(sky.template_flux(things, "r"), means, rtol=3e-3)
 
 
 def test_supernovae_and_kilonovae_are_dark_before_they_begin() -> None:
@@ -95,7 +95,8 @@ def test_moving_objects_keep_their_speed() -> None:
 
 
 def test_pairs_are_a_ladder_of_separations() -> None:
-    things = LASTING[LASTING.is_of("pair")]
+    things = sky.lasting(replace(PLAN, density=20))
+    things = things[things.is_of("pair")]
     apart = geometry.separation(things.position[::2], things.position[1::2])
     assert 0.29 < apart.min() < 0.31
     assert 2.9 < apart.max() < 3.1

@@ -1,13 +1,16 @@
-"""The tables of a simulation as arrays."""
+"""A small simulation's plan, and the tables of a simulation as arrays."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from l1db.simulate import Plan
+
+SMALL = Plan(seed=4, nights=2, visits_per_night=2, detectors=2, size=320, density=6, bogus_density=3)
 
 
 def read(directory: Path, name: str) -> dict[str, NDArray[Any]]:
