@@ -104,10 +104,11 @@ socket_directory() {
 }
 
 # Write the settings.  Written at each start; your own belong into postgresql.conf below the include.
-# fsync, max_connections and max_locks_per_transaction stay as PostgreSQL has them: l1db promises to fit.
+# shared_buffers is an eighth of the memory, used as the data grow.  fsync, max_connections and
+# max_locks_per_transaction stay as PostgreSQL has them: l1db promises to fit.
 configure() {
     memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-    buffers=$((memory / 8 > 512 ? 512 : memory / 8))
+    buffers=$((memory / 8 > 4096 ? 4096 : memory / 8))
     as_owner sh -c "cat >'$data/l1db.conf'" <<CONF
 listen_addresses = '127.0.0.1'
 port = $port

@@ -29,7 +29,7 @@ begin
         return;
     end if;
 
-    with member as materialized (
+    with member as (
         select t.dia_object_id,
                x.band,
                x.midpoint_mjd_tai as epoch_mjd_tai,
@@ -54,37 +54,56 @@ begin
                    and x.psf_flux is not null
                    and x.psf_flux_err > 0 as flux
          ) as used
+    ), part as materialized (
+        select m.dia_object_id,
+               m.band,
+               count(*)::integer as n_rows,
+               count(m.x)::integer as n_dia_sources,
+               (count(*) filter (where m.is_good))::integer as n_good,
+               min(m.epoch_mjd_tai) as epoch_mjd_tai,
+               sum(m.x) as x,
+               sum(m.y) as y,
+               sum(m.z) as z,
+               sum(m.ra_variance) as ra_variance,
+               count(m.ra_variance)::integer as n_ra,
+               sum(m.dec_variance) as dec_variance,
+               count(m.dec_variance)::integer as n_dec,
+               sum(m.covariance) as covariance,
+               count(m.covariance)::integer as n_covariance,
+               min(m.midpoint_mjd_tai) as first_mjd_tai,
+               max(m.midpoint_mjd_tai) as last_mjd_tai,
+               count(m.flux) as n_flux,
+               sum(m.flux * m.weight) / sum(m.weight) as flux_mean,
+               1 / sqrt(sum(m.weight)) as flux_mean_err,
+               stddev_samp(m.flux) as flux_sigma,
+               min(m.flux) as flux_min,
+               max(m.flux) as flux_max
+          from member m
+         group by m.dia_object_id, m.band
     ), by_band as (
         insert into pg_temp.measured_band (dia_object_id, band, psf_flux_mean, psf_flux_mean_err, psf_flux_sigma,
                                            psf_flux_ndata, psf_flux_min, psf_flux_max)
-        select m.dia_object_id,
-               m.band,
-               sum(m.flux * m.weight) / sum(m.weight),
-               1 / sqrt(sum(m.weight)),
-               stddev_samp(m.flux),
-               count(m.flux),
-               min(m.flux),
-               max(m.flux)
-          from member m
-         where m.flux is not null
-         group by m.dia_object_id, m.band
+        select part.dia_object_id, part.band, part.flux_mean, part.flux_mean_err, part.flux_sigma,
+               part.n_flux, part.flux_min, part.flux_max
+          from part
+         where part.n_flux > 0
     )
     insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
                                   n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai)
-    select m.dia_object_id,
-           l1_api.mean_ra(avg(m.x), avg(m.y)),
-           sqrt(avg(m.ra_variance) / count(m.x)),
-           l1_api.mean_dec(avg(m.x), avg(m.y), avg(m.z)),
-           sqrt(avg(m.dec_variance) / count(m.x)),
-           avg(m.covariance) / count(m.x),
-           count(m.x),
-           count(*) - count(m.x),
-           count(*) filter (where m.is_good),
-           min(m.midpoint_mjd_tai),
-           max(m.midpoint_mjd_tai),
-           min(m.epoch_mjd_tai)
-      from member m
-     group by m.dia_object_id;
+    select part.dia_object_id,
+           l1_api.mean_ra(sum(part.x), sum(part.y)),
+           sqrt(sum(part.ra_variance) / nullif(sum(part.n_ra), 0) / nullif(sum(part.n_dia_sources), 0)),
+           l1_api.mean_dec(sum(part.x), sum(part.y), sum(part.z)),
+           sqrt(sum(part.dec_variance) / nullif(sum(part.n_dec), 0) / nullif(sum(part.n_dia_sources), 0)),
+           sum(part.covariance) / nullif(sum(part.n_covariance), 0) / nullif(sum(part.n_dia_sources), 0),
+           sum(part.n_dia_sources),
+           sum(part.n_rows) - sum(part.n_dia_sources),
+           sum(part.n_good),
+           min(part.first_mjd_tai),
+           max(part.last_mjd_tai),
+           min(part.epoch_mjd_tai)
+      from part
+     group by part.dia_object_id;
     get diagnostics v_rows = row_count;
 
     perform l1_api.refresh_statistics('measured', v_rows);
