@@ -60,7 +60,13 @@ _NO_ARGUMENTS = "NoArgsIsHelpError"
 # The database's hints name modes of ingest; here they are options.
 _MODE = re.compile(r"\b(replace|supplement)(?= to (withdraw|add) )")
 # Who may do what a command does; whatever else only reads.
-_ROLES = {"ingest": "l1_ingest", "replay": "l1_ingest", "images add": "l1_ingest", "listen": "l1_publish", "survey set": "l1_admin"}
+_ROLES = {
+    "ingest": "l1_ingest",
+    "replay": "l1_ingest",
+    "images add": "l1_ingest",
+    "listen": "l1_publish",
+    "survey set": "l1_admin",
+}
 
 
 def _show_version(wanted: bool) -> None:

@@ -24,7 +24,9 @@ def _images() -> None:
 def add(
     table: Annotated[
         Path,
-        typer.Argument(metavar="TABLE", help="Table with a row per visit and detector, as `l1db ingest --visits` reads."),
+        typer.Argument(
+            metavar="TABLE", help="Table with a row per visit and detector, as `l1db ingest --visits` reads."
+        ),
     ],
 ) -> None:
     """Make the images of a table known, and queue the forced measurements that were not made for want of them."""
@@ -33,11 +35,15 @@ def add(
     visits = read_visits(table)
     rows = [i for i, images in enumerate(visits.images) if images]
     if not rows:
-        raise InputError(f"{table}: names no images: it needs a column difference, science, template or snap_difference")
+        raise InputError(
+            f"{table}: names no images: it needs a column difference, science, template or snap_difference"
+        )
     queued = 0
     with Client(settings.dsn()) as client, terminal.progress() as report:
         for done, i in enumerate(rows, start=1):
-            queued += client.add_images(int(visits.value("visit", i)), int(visits.value("detector", i)), visits.images[i])
+            queued += client.add_images(
+                int(visits.value("visit", i)), int(visits.value("detector", i)), visits.images[i]
+            )
             report("images", done, len(rows))
     detectors = f"{len(rows)} detector{'s' if len(rows) > 1 else ''}"
     print(f"images of {detectors} are known; {queued} forced measurements queued")

@@ -18,7 +18,12 @@ Report = Callable[[str, int, int], None]
 _WIDE = 160  # columns where there is no terminal to ask
 _PATIENCE = 1.0  # seconds before a bar shows up
 _INTERVAL = 10.0  # seconds between lines where there is no terminal
-_WORDS = {"read": ("reading", "files"), "ingest": ("ingesting", "detectors")}
+_WORDS = {
+    "read": ("reading", "files"),
+    "ingest": ("ingesting", "detectors"),
+    "images": ("adding images", "detectors"),
+    "simulate": ("simulating", "detectors"),
+}
 
 
 def output() -> Console:

@@ -269,15 +269,20 @@ def _write(plan: Plan, directory: Path, seen: list[Pointing], written: dict[str,
 def _write_arrivals(plan: Plan, directory: Path, seen: list[Pointing], written: dict[str, Columns]) -> None:
     """A table of sources and one of visits for each visit, numbered in the order of arrival."""
     (directory / "arrivals").mkdir(exist_ok=True)
-    order = plan.random("arrival").permutation([pointing.visit for pointing in seen]).tolist()
-    if order == sorted(order):
-        order.reverse()
-    if plan.arrival == "repeated":
-        order = [visit for i, visit in enumerate(order) for visit in ([visit] * 2 if i % 3 == 0 else [visit])]
-    for i, visit in enumerate(order):
+    for i, visit in enumerate(arrival_order(plan, [pointing.visit for pointing in seen])):
         of_visit = tables.chosen(written["visits"], written["visits"]["visit"] == visit)
         for kind in pixels.KINDS:
             of_visit[kind] = np.array([f"../{uri}" for uri in of_visit[kind]], dtype=object)
         tables.write_visits(of_visit, directory / "arrivals" / f"{i + 1:03d}_visits.ecsv")
         of_sources = tables.chosen(written["sources"], written["sources"]["visit"] == visit)
         tables.write_parquet(of_sources, directory / "arrivals" / f"{i + 1:03d}_sources.parquet")
+
+
+def arrival_order(plan: Plan, visits: list[int]) -> list[int]:
+    """Visits in an order that is not that of time, if there are two or more; some of them twice, if so planned."""
+    order: list[int] = plan.random("arrival").permutation(visits).tolist()
+    if order == sorted(order):
+        order.reverse()
+    if plan.arrival == "repeated":
+        order = [visit for i, visit in enumerate(order) for visit in ([visit] * 2 if i % 3 == 0 else [visit])]
+    return order

@@ -105,15 +105,15 @@ def test_objects_in_the_image_that_the_visit_did_not_see_are_forced(database: st
         "select n_dia_sources, n_forced, last_dia_source_mjd_tai from l1.dia_object order by ra"
     ).fetchall()
     assert objects == [(1, 1, 61_000.01), (2, 0, 61_000.02), (1, 1, 61_000.01), (1, 0, 61_000.02)]
-    assert look.execute("select n_forced, n_forced_queued, image_trouble from l1.visit_detector order by visit").fetchall(
-    ) == [(0, 0, None), (2, 0, None)]  # fmt: skip
+    ledger = look.execute("select n_forced, n_forced_queued, image_trouble from l1.visit_detector order by visit")
+    assert ledger.fetchall() == [(0, 0, None), (2, 0, None)]
     assert look.execute("select visit, kind, uri from l1.image").fetchall() == [(2, "difference", "/images/d.fits")]
     assert breaks(look) == []
 
 
 @pytest.mark.parametrize("profile", ["seed", "rubin"])
 def test_forced_rows_count_in_the_statistics_where_the_survey_says_so(profile: str, fresh_database: Any) -> None:
-    """And never in the position.  Seen to fail with a window that ends at the latest detection: no forced row counted."""
+    """And never in the position.  Seen to fail with a window that ends at the latest detection: none counted."""
     dsn = fresh_database(profile)
     with Client(dsn) as client, psycopg.connect(dsn, autocommit=True) as look:
         client.ingest(visit(1), [DetectorData(0, seen(0))])

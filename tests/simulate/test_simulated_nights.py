@@ -20,7 +20,7 @@ from l1db.columns import GIVEN, PER_DETECTOR
 from l1db.errors import InputError
 from l1db.images.fits import array_checksum, read_exposure
 from l1db.photometry import ForcedFlag, forced_photometry
-from l1db.simulate import TABLES, Plan, Simulation, geometry, simulate, truth
+from l1db.simulate import TABLES, Plan, Simulation, arrival_order, geometry, simulate, truth
 from l1db.simulate.plan import PIXEL_SCALE
 from l1db.tables import read_sources, read_visits
 
@@ -243,6 +243,11 @@ def test_shuffled_visits_arrive_out_of_order_and_repeated_ones_twice(tmp_path: P
         for kind in URIS:
             assert f"../images/{visit}_000_{kind}.fits" in text
             assert (path.parent / f"../images/{visit}_000_{kind}.fits").exists()
+
+
+def test_two_visits_always_arrive_the_other_way_round() -> None:
+    for seed in range(10):
+        assert arrival_order(replace(TINY, seed=seed, arrival="shuffled"), [1, 2]) == [2, 1]
 
 
 def test_clouds_and_an_empty_sky_give_rows_without_sources(tmp_path: Path) -> None:
