@@ -18,6 +18,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Threads of the linear algebra library would wait for each other: the tests' matrices are small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import psycopg
 import pytest
 from psycopg import sql

@@ -107,7 +107,7 @@ def test_objects_are_pure_and_complete(nights: Nights, look: psycopg.Connection)
 def test_every_variable_has_a_row_for_every_visit_after_its_first_detection(
     nights: Nights, look: psycopg.Connection
 ) -> None:
-    """Wherever it lies on valid pixels.  Seen to fail with forced work left out: 300 rows missing."""
+    """Wherever it lies on valid pixels.  Seen to fail with forced work left out."""
     first: dict[int, float] = {}
     rows = look.execute(
         "select s.dia_source_id, s.midpoint_mjd_tai from l1.dia_source s where not is_forced and dia_object_id > 0"

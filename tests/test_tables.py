@@ -329,7 +329,12 @@ def test_visits_are_read_with_footprints(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.footprints[0], [[10, -5], [11, -5], [11, -4], [10, -4]])
     assert table.footprints[1] is None
     assert np.ma.getmaskarray(table.columns["n_snaps"]).tolist() == [False, False, True]
-    assert table.warning == f"{path}: ignored image column difference (images are not read yet)"
+    assert table.warning == ""
+    assert [images.get("difference") for images in table.images] == [
+        str(tmp_path / "d" / "0.fits"),
+        str(tmp_path / "d" / "1.fits"),
+        None,
+    ], "relative to the table"
 
 
 @pytest.mark.parametrize(
