@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,10 @@ from l1db.binary_copy import WireColumn, encode
 from l1db.client import Client
 from l1db.columns import DIA_SOURCE, DTYPES, GIVEN
 from l1db.connection import connect, no_connection
+from l1db.database import change_survey
 from l1db.errors import InputError
-from l1db.visit import DetectorData, Visit
+from l1db.targets import Targets
+from l1db.visit import DetectorData, Measured, Visit
 
 # LSST's focal plane: 189 detectors, 9.6 square degrees.
 N_DETECTORS = 189
@@ -45,12 +47,16 @@ _RA0, _DEC0 = 150.0, -2.0
 
 @dataclass(frozen=True)
 class Sky:
-    """The objects that are known before the first visit, inside a square around (150, -2)."""
+    """The objects that are known before the first visit, inside a square around (150, -2).
+
+    Those that ``is_forced`` names are forced wherever a visit does not see them.
+    """
 
     side: float
     ids: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
+    is_forced: NDArray[np.bool_]
 
 
 def run(
@@ -60,6 +66,7 @@ def run(
     area: float,
     visits: int,
     sources: int,
+    forced: int,
     workers: int,
     seed: int,
     as_json: bool,
@@ -78,6 +85,9 @@ def run(
         Whole visits to measure, after two that warm up; as many again come detector by detector.
     sources
         DiaSources per visit, half of them new.
+    forced
+        About as many forced measurements in each of further whole visits, taken in turn with those without; as if the
+        images had been measured.
     workers
         Sessions that share the detectors of a visit.
     seed
@@ -87,18 +97,23 @@ def run(
     """
     if area < PLANE_DEG2 + 0.1:
         raise InputError(f"--area {area:g} does not hold a focal plane of {PLANE_DEG2} deg2: give 10 or more")
+    in_plane = objects * PLANE_DEG2 / area
+    if forced > in_plane - sources / 2:
+        raise InputError(f"--forced {forced}: about {in_plane - sources / 2:.0f} objects of a visit are not seen")
     own = make_conninfo(dsn, dbname="l1db_bench")
     console = Console(stderr=True)
     rng = np.random.default_rng(seed)
     _drop(dsn)
     try:
         database.init(own)
-        sky = _fill(own, objects, area, rng, console)
+        with connect(own) as connection:
+            change_survey(connection, {"forced_min_dia_sources": 2, "forced_min_reliability": 0.5}, "bench")
+        sky = _fill(own, objects, area, forced / (in_plane - sources / 2), rng, console)
         figures = {
             "objects": objects,
             "area_deg2": area,
             "sources": sources,
-            "whole_plane": _whole_planes(own, sky, sources, visits, rng),
+            **_whole_planes(own, sky, sources, visits, rng, forced=forced > 0),
             "per_detector": _per_detector(own, sky, sources, visits, 1, rng),
             f"per_detector_{workers}_workers": _per_detector(own, sky, sources, visits, workers, rng),
             "client_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -120,22 +135,25 @@ def _drop(dsn: str) -> None:
         connection.execute("drop database if exists l1db_bench with (force)")
 
 
-def _fill(dsn: str, n: int, area: float, rng: np.random.Generator, console: Console) -> Sky:
-    """Objects in order of their ids, that is of the sky, and two epochs of each in all columns."""
+def _fill(dsn: str, n: int, area: float, forced: float, rng: np.random.Generator, console: Console) -> Sky:
+    """Objects in order of their ids, that is of the sky, and two epochs of each in all columns.
+
+    A share ``forced`` of them has detections that are reliable enough to have them forced.
+    """
     side = float(np.sqrt(area))
     ra = _RA0 + rng.uniform(-side / 2, side / 2, n) / np.cos(np.radians(_DEC0))
     dec = _DEC0 + rng.uniform(-side / 2, side / 2, n)
     with connect(dsn) as connection:
         for midpoint in (*_EPOCHS, _FIRST_NIGHT):
             connection.execute("select l1_api.ensure_partitions(%s::double precision)", (midpoint,))
-        connection.execute("create temp table position (rank int, ra double precision, dec double precision)")
-        _copy(connection, "position", {"rank": np.arange(n, dtype=np.int32), "ra": ra, "dec": dec})
+        connection.execute("create temp table position (good int, ra double precision, dec double precision)")
+        _copy(connection, "position", {"good": 2 * (rng.random(n) < forced).astype(np.int32), "ra": ra, "dec": dec})
         connection.execute("analyze position")
         connection.execute(
             """
             insert into l1.dia_object
             select (q3c_ang2ipix(p.ra, p.dec) >> 36 << 36) | nextval('l1.dia_object_seq'),
-                   '2026-01-01Z', p.ra, %(err)s, p.dec, %(err)s, 0, 2, 0, %(first)s, %(last)s, 2, %(first)s
+                   '2026-01-01Z', p.ra, %(err)s, p.dec, %(err)s, 0, 2, 0, %(first)s, %(last)s, p.good, %(first)s
               from (select * from position order by q3c_ang2ipix(ra, dec)) as p
             """,
             {"err": _POSITION_ERROR / np.sqrt(2), "first": _EPOCHS[0], "last": _EPOCHS[1]},
@@ -144,15 +162,18 @@ def _fill(dsn: str, n: int, area: float, rng: np.random.Generator, console: Cons
             "insert into l1.dia_object_band select dia_object_id, 'r', validity_start, 1000, 70, 100, 2, 900, 1100 "
             "from l1.dia_object order by dia_object_id"
         )
-        rows = connection.execute("select dia_object_id, ra, dec from l1.dia_object order by dia_object_id").fetchall()
-        table = np.array(rows, dtype=[("id", "i8"), ("ra", "f8"), ("dec", "f8")])
-        sky = Sky(side, table["id"].copy(), table["ra"].copy(), table["dec"].copy())
+        rows = connection.execute(
+            "select dia_object_id, ra, dec, n_good_dia_sources from l1.dia_object order by dia_object_id"
+        ).fetchall()
+        table = np.array(rows, dtype=[("id", "i8"), ("ra", "f8"), ("dec", "f8"), ("good", "i4")])
+        sky = Sky(side, table["id"].copy(), table["ra"].copy(), table["dec"].copy(), table["good"] > 0)
         chunks = [
             (epoch, part) for epoch in range(len(_EPOCHS)) for part in np.array_split(np.arange(n), max(n // 50_000, 1))
         ]
         for epoch, part in track(chunks, "filling", console=console, disable=not console.is_terminal):
             columns = _columns(sky.ra[part], sky.dec[part], rng)
             columns["dia_source_id"] = epoch * n + part + 1
+            columns["reliability"] = np.where(sky.is_forced[part], 0.9, 0.1).astype(np.float32)
             _copy(connection, "l1.dia_source", _stored(columns, sky.ids[part], epoch + 1, _EPOCHS[epoch]))
         for table_name in ("dia_source", "dia_object", "dia_object_band"):
             connection.execute(sql.SQL("vacuum analyze l1.{}").format(sql.Identifier(table_name)))
@@ -228,6 +249,7 @@ def _plane(sky: Sky, n: int, visit: int, rng: np.random.Generator) -> tuple[Visi
     dec = np.concatenate([sky.dec[known], _DEC0 + corner[1] + new_y])
     columns = _columns(ra, dec, rng)
     columns["dia_source_id"] = np.arange(n) + 10**12 + visit * 10**6
+    columns["reliability"] = np.full(n, 0.1, dtype=np.float32)
     del columns["midpoint_mjd_tai"]  # the visit's
     # By the true places: an error that carries a source over the border leaves it within the footprint's margin.
     detector = np.concatenate(
@@ -259,21 +281,82 @@ def _visit_numbers() -> Iterator[int]:
 _numbers = _visit_numbers()
 
 
-def _whole_planes(dsn: str, sky: Sky, sources: int, visits: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Whole visits in one call each, and the bare COPY of what each stored."""
-    seconds: list[dict[str, float]] = []
+def _whole_planes(
+    dsn: str, sky: Sky, sources: int, visits: int, rng: np.random.Generator, *, forced: bool
+) -> dict[str, dict[str, Any]]:
+    """Whole visits in one call each, with and without forced measurements in turn, and the bare COPY of their rows."""
+    kinds = ("whole_plane", "whole_plane_forced") if forced else ("whole_plane",)
+    seconds: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+    made: dict[str, dict[str, Any]] = {}
     with Client(dsn) as client, connect(dsn) as bare:
         for index in range(visits + 2):
-            visit, detectors = _plane(sky, sources, next(_numbers), rng)
-            start = time.perf_counter()
-            result = client.ingest(visit, detectors)
-            total = time.perf_counter() - start
-            copied = _bare_copy(bare, visit.visit)
-            if index >= 2:
-                seconds.append({"total": total, **result.seconds, "bare_copy": copied, "ratio": total / copied})
+            for kind in kinds:
+                visit, detectors = _plane(sky, sources, next(_numbers), rng)
+                if kind == "whole_plane_forced":
+                    start = time.perf_counter()
+                    targets = client.forced_targets({d.detector: np.asarray(d.footprint) for d in detectors})
+                    asked = time.perf_counter() - start
+                    detectors = [replace(d, measured=_as_measured(d, targets[d.detector], rng)) for d in detectors]
+                else:
+                    asked = 0.0
+                start = time.perf_counter()
+                result = client.ingest(visit, detectors)
+                total = time.perf_counter() - start + asked
+                copied = _bare_copy(bare, visit.visit)
+                made[kind] = {"new_objects": result.n_new_objects, "alerts": result.n_alerts, "forced": result.n_forced}
+                if index >= 2:
+                    seconds[kind].append(
+                        {
+                            "total": total,
+                            "targets": asked,
+                            **result.seconds,
+                            "bare_copy": copied,
+                            "ratio": total / copied,
+                        }
+                    )
         del client
-    figures = {key: round(statistics.median(entry[key] for entry in seconds), 4) for key in seconds[0]}
-    return {"visits": visits, "new_objects": result.n_new_objects, "alerts": result.n_alerts, **figures}
+    figures = {
+        kind: {"visits": visits, **made[kind]}
+        | {key: round(statistics.median(entry[key] for entry in entries), 4) for key in entries[0]}
+        for kind, entries in seconds.items()
+    }
+    if forced:
+        pairs = zip(seconds["whole_plane_forced"], seconds["whole_plane"], strict=True)
+        figures["whole_plane_forced"]["to_without"] = round(
+            statistics.median(one["total"] / other["total"] for one, other in pairs), 3
+        )
+    return figures
+
+
+def _as_measured(detector: DetectorData, targets: Targets, rng: np.random.Generator) -> Measured:
+    """As if the detector's images had been measured at the objects that they show."""
+    corners = np.asarray(detector.footprint)
+    inside = (
+        targets.is_target
+        & (targets.ra >= corners[:, 0].min())
+        & (targets.ra < corners[:, 0].max())
+        & (targets.dec >= corners[:, 1].min())
+        & (targets.dec < corners[:, 1].max())
+    )
+    n = int(inside.sum())
+    fluxes = {name: rng.normal(0, 100, n) for name in ("psf_flux", "science_flux", "snap_diff_flux")}
+    errors = {f"{name}_err": np.full(n, 100.0) for name in fluxes}
+    return Measured(
+        forced={
+            "dia_object_id": targets.dia_object_id[inside],
+            "ra": targets.ra[inside],
+            "dec": targets.dec[inside],
+            "x": rng.random(n) * 4000,
+            "y": rng.random(n) * 4000,
+            "is_on_image": np.ones(n, dtype=bool),
+            "psf_chi2": np.full(n, 625.0),
+            "psf_ndata": np.full(n, 625),
+            "forced_flags": np.zeros(n, dtype=int),
+            **fluxes,
+            **errors,
+        },
+        footprint=corners,
+    )
 
 
 def _bare_copy(connection: psycopg.Connection[Any], visit: int) -> float:
@@ -350,4 +433,4 @@ def _print(figures: dict[str, Any]) -> None:
 
 def _unit(key: str, value: float) -> str:
     """Counts are whole numbers; whatever else is no ratio is seconds."""
-    return "" if isinstance(value, int) else "x bare copy" if key == "ratio" else "s"
+    return {"ratio": "x bare copy", "to_without": "x that without"}.get(key, "" if isinstance(value, int) else "s")

@@ -24,7 +24,7 @@ from l1db.connection import connect, one_line
 from l1db.errors import BadRow, DatabaseError, InputError, RefusedError
 from l1db.footprint import polygon_wkt
 from l1db.stack import Stack, detector_columns, forced_columns, image_columns, refusal
-from l1db.targets import TARGET_ROW, Targets
+from l1db.targets import TARGET_ROW, Targets, assign
 from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
 
 Mode = Literal["new", "replace", "release", "supplement"]
@@ -160,18 +160,17 @@ class Client:
         Mapping[int, Targets]
             For each detector.
         """
-        wkt = {detector: polygon_wkt(corners, f"detector {detector}") for detector, corners in footprints.items()}
-        query = "copy (select * from l1_api.forced_targets(%s::smallint[], %s::text[])) to stdout (format binary)"
-        with self._connection.cursor().copy(query, (list(wkt), list(wkt.values()))) as out:
-            rows = decode(b"".join(out), TARGET_ROW)
-        order = np.argsort(rows["detector"], kind="stable")
-        rows = rows[order]
-        starts = np.searchsorted(rows["detector"], list(wkt))
-        ends = np.searchsorted(rows["detector"], list(wkt), side="right")
-        return {
-            detector: Targets(*(rows[name][start:end] for name in ("dia_object_id", "ra", "dec", "is_target")))
-            for detector, start, end in zip(wkt, starts, ends, strict=True)
+        outlines = {
+            detector: (np.asarray(corners, dtype=float), polygon_wkt(corners, f"detector {detector}"))
+            for detector, corners in footprints.items()
         }
+        if not outlines:
+            return {}
+        query = "copy (select * from l1_api.forced_targets(%s::text[])) to stdout (format binary)"
+        with self._connection.cursor().copy(query, ([wkt for _, wkt in outlines.values()],)) as out:
+            rows = decode(b"".join(out), TARGET_ROW)
+        margin = self.survey.forced_margin / 3600
+        return assign({detector: corners for detector, (corners, _) in outlines.items()}, rows, margin)
 
     def add_images(self, visit: int, detector: int, images: Mapping[str, str]) -> int:
         """Make images known that come after the ingest of their detector.

@@ -51,7 +51,8 @@ class Recorder:
             self.calls.append((visit, tuple(detectors), mode))
             self.threads.add(threading.current_thread().name)
         results = tuple(
-            DetectorResult(d.detector, 1, "stored", len(d), 0, len(d), 0, len(d), datetime.now(UTC)) for d in detectors
+            DetectorResult(d.detector, 1, "stored", len(d), 0, len(d), 0, len(d), 0, 0, datetime.now(UTC))
+            for d in detectors
         )
         return IngestResult(visit.visit, results, {})
 

@@ -1,44 +1,68 @@
-create function l1_api.forced_targets(p_detectors smallint[], p_footprints text[])
-returns table (detector smallint, dia_object_id bigint, ra double precision, "dec" double precision, is_target boolean)
+create function l1_api.forced_targets(p_footprints text[])
+returns table (dia_object_id bigint, ra double precision, "dec" double precision, is_target boolean)
 language plpgsql
 stable
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 set seq_page_cost = 10
+set plan_cache_mode = force_custom_plan
 as $$
--- Function: l1_api.forced_targets(2)
+-- Function: l1_api.forced_targets(1)
 --
 --   The current DiaObjects in and around images: those that the survey's rules have forced, and the others, which may be
---   neighbours in a joint fit.  Which lie on the image itself, its WCS says.
+--   neighbours in a joint fit.  Which lie on which image, its WCS says.
 --
 -- Parameters:
---   p_detectors   - detectors of one visit
---   p_footprints  - their images' outlines, WKT polygons with longitude = ra, or ra - 360 above 180 [deg]
+--   p_footprints  - outlines of the images, WKT polygons with longitude = ra, or ra - 360 above 180 [deg]
 -- Returns:
---   detector, dia_object_id  - an object near that detector's image; near two it is there twice
---   ra, dec                  - where it is to be measured [deg]
---   is_target                - whether it is to be forced
+--   dia_object_id  - an object within a cap around the images, the survey's margin wider; each once
+--   ra, dec        - where it is to be measured [deg]
+--   is_target      - whether it is to be forced
 -- Reads:  l1.dia_object, l1.survey
+--
+-- Algorithm:
+--   One cap around all, if that is no larger than a focal plane: far quicker than one for each detector, whose index
+--   ranges overlap several times.
 declare
     v_survey l1.survey;
+    v_cap    record;
 begin
     select * into v_survey from l1_api.current_survey();
+    select cap.ra, cap.dec, cap.radius
+      into v_cap
+      from (
+        select array_agg(st_x(corner.geom)) as ra,
+               array_agg(st_y(corner.geom)) as dec
+          from unnest(p_footprints) as footprint
+         cross join lateral st_dumppoints(st_geomfromtext(footprint)) as corner
+      ) as given
+     cross join lateral l1_api.bounding_cap(given.ra, given.dec) as cap;
+    if v_cap.radius <= 3 then
+        return query
+        select o.dia_object_id,
+               o.ra,
+               o.dec,
+               v_survey.forced_on <> 'none' and o.n_good_dia_sources >= v_survey.forced_min_dia_sources
+          from l1.dia_object o
+         where q3c_join(v_cap.ra, v_cap.dec, o.ra, o.dec, v_cap.radius + v_survey.forced_margin / 3600);
+        return;
+    end if;
 
     return query
-    select image.detector,
+    select distinct
            o.dia_object_id,
            o.ra,
            o.dec,
            v_survey.forced_on <> 'none' and o.n_good_dia_sources >= v_survey.forced_min_dia_sources
-      from unnest(p_detectors, p_footprints) as image(detector, footprint)
+      from unnest(p_footprints) as footprint
      cross join lateral (
         select array_agg(st_x(corner.geom)) as ra,
                array_agg(st_y(corner.geom)) as dec
-          from st_dumppoints(st_geomfromtext(image.footprint)) as corner
+          from st_dumppoints(st_geomfromtext(footprint)) as corner
      ) as outline
      cross join lateral l1_api.bounding_cap(outline.ra, outline.dec) as cap
       join l1.dia_object o
         on q3c_join(cap.ra, cap.dec, o.ra, o.dec, cap.radius + v_survey.forced_margin / 3600);
 end
 $$;
-comment on function l1_api.forced_targets(smallint[], text[]) is
+comment on function l1_api.forced_targets(text[]) is
     'The current DiaObjects in and around images, and which of them are to be forced';

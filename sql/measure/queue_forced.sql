@@ -12,7 +12,8 @@ as $$
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
 --   p_reason           - why measurements on readable images are missing
--- Reads:   pg_temp.stage_detector, pg_temp.claim, pg_temp.stage_forced, l1.dia_object, l1.dia_source
+-- Reads:   pg_temp.stage_detector, pg_temp.claim, pg_temp.stage_forced, pg_temp.assignment, l1.dia_object,
+--          l1.dia_source
 -- Writes:  l1.precovery_task; pg_temp.claim, the counts
 declare
     v_bounds record;
@@ -39,25 +40,35 @@ begin
            and corner.path[2] > 1
          group by d.detector, d.image_trouble, d.footprint
     ), expected as materialized (
-        select t.detector, t.dia_object_id, t.ra, t.dec
-          from (select array_agg(image.detector) as detectors,
-                       array_agg(image.footprint) as footprints
-                  from image) as given
-         cross join lateral l1_api.forced_targets(given.detectors, given.footprints) as t
+        select t.dia_object_id, t.ra, t.dec,
+               exists (select from pg_temp.stage_forced s where s.dia_object_id = t.dia_object_id)
+               or exists (select
+                            from pg_temp.assignment a
+                           where a.dia_object_id = t.dia_object_id
+                             and (a.is_new or p_survey.forced_on <> 'all')) as is_settled
+          from (select array_agg(image.footprint) as footprints from image) as given
+         cross join lateral l1_api.forced_targets(given.footprints) as t
          where t.is_target
-           and not exists (select
-                             from pg_temp.stage_forced s
-                            where s.detector = t.detector
-                              and s.dia_object_id = t.dia_object_id)
+    ), missing as materialized (
+        -- What one detector knew of when it was measured, all of the call knew of.  What the call saw needs no forcing.
+        select image.detector, image.image_trouble, e.dia_object_id
+          from expected e
+          join image
+            on not e.is_settled
+           and q3c_in_poly(e.ra, e.dec, image.corners)
+        union
+        select image.detector, image.image_trouble, e.dia_object_id
+          from image
+          join expected e
+            on q3c_in_poly(e.ra, e.dec, image.corners)
+         where image.image_trouble is not null
     ), queued as (
         insert into l1.precovery_task (visit, detector, dia_object_id, reason)
         select p_visit.visit,
                e.detector,
                e.dia_object_id,
-               case when image.image_trouble is null then p_reason else 'no_image' end
-          from expected e
-          join image
-            on image.detector = e.detector
+               case when e.image_trouble is null then p_reason else 'no_image' end
+          from missing e
          cross join lateral (
             select bool_or(not x.is_forced) as seen,
                    bool_or(x.is_forced and x.detector = e.detector) as forced
@@ -69,8 +80,7 @@ begin
                and x.midpoint_mjd_tai >= v_bounds.lower
                and x.midpoint_mjd_tai < v_bounds.upper
          ) as known
-         where q3c_in_poly(e.ra, e.dec, image.corners)
-           and known.forced is not true
+         where known.forced is not true
            and (p_survey.forced_on = 'all' or known.seen is not true)
             on conflict do nothing
         returning detector

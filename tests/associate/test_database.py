@@ -273,7 +273,7 @@ def test_the_database_refuses_a_second_detection_of_a_visit_for_one_object(clien
             with pytest.raises(psycopg.errors.UniqueViolation, match="visit_dia_object_id"):
                 connection.execute(again.format(id=77, detector=detector, forced=False))
         connection.execute(again.format(id=78, detector=0, forced=True))
-        with pytest.raises(psycopg.errors.UniqueViolation, match="dia_object_id_visit_detector"):
+        with pytest.raises(psycopg.errors.UniqueViolation, match="visit_detector_dia_object_id"):
             connection.execute(again.format(id=79, detector=0, forced=True))
         connection.execute(again.format(id=79, detector=1, forced=True))
         with pytest.raises(psycopg.errors.UniqueViolation, match="dia_source_id"):
