@@ -7,7 +7,7 @@ laid out in a few passes over its columns.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,31 +69,6 @@ def _rows(cells: Sequence[_Cell]) -> bytes:
         offset = layout.fields[f"value{position}"][1]  # type: ignore[index]
         keep[:, offset : offset + width] = np.arange(width) < cell.lengths[:, None]
     return rows.view(np.uint8).reshape(n, -1)[keep].tobytes()
-
-
-def decode(data: bytes, row: Mapping[str, str]) -> NDArray[np.void]:
-    """Rows of a binary COPY out of the database, none of whose fields is NULL.
-
-    Parameters
-    ----------
-    data
-        All of it, header and trailer included.
-    row
-        Name and numpy type of each field, all of fixed width.
-
-    Returns
-    -------
-    NDArray
-        Structured, shape (n,), in native order.
-    """
-    fields: list[tuple[str, str]] = [("\0count", ">i2")]
-    for name, dtype in row.items():
-        fields += [(f"\0{name}", ">i4"), (name, np.dtype(dtype).newbyteorder(">").str)]
-    table = np.frombuffer(data[len(_HEADER) : -len(_TRAILER)], dtype=fields)
-    native = np.empty(len(table), dtype=list(row.items()))
-    for name in row:
-        native[name] = table[name]
-    return native
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# A row of l1_api.forced_targets, by numpy's types.
-TARGET_ROW = {"dia_object_id": "i8", "ra": "f8", "dec": "f8", "is_target": "?"}
+# A row of l1_api.forced_targets as it travels, in network order.
+TARGET_ROW = np.dtype([("dia_object_id", ">i8"), ("ra", ">f8"), ("dec", ">f8"), ("is_target", "?")])
+
+
+_NATIVE = {"dia_object_id": "i8", "ra": "f8", "dec": "f8", "is_target": "?"}
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,19 @@ def assign(footprints: Mapping[int, NDArray[np.float64]], rows: NDArray[np.void]
     margin
         By how much the cap is wider than the image, degrees.
     """
-    rows = rows[np.argsort(rows["dec"], kind="stable")]
-    place = _unit_vectors(rows["ra"], rows["dec"])
+    order = np.argsort(rows["dec"], kind="stable")
+    ids, ra, dec, is_target = (np.asarray(rows[name][order], dtype=np.dtype(dtype)) for name, dtype in _NATIVE.items())
+    place = _unit_vectors(ra, dec)
     found = {}
     for detector, corners in footprints.items():
         vectors = _unit_vectors(corners[:, 0], corners[:, 1])
         centre = vectors.mean(axis=0)
         centre /= np.linalg.norm(centre)
         reach = np.degrees(np.arccos(np.clip((vectors @ centre).min(), -1, 1))) + margin
-        dec = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
-        start, end = np.searchsorted(rows["dec"], [dec - reach, dec + reach])
+        middle = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
+        start, end = np.searchsorted(dec, [middle - reach, middle + reach])
         near = start + np.flatnonzero(place[start:end] @ centre >= np.cos(np.radians(reach)) - 1e-12)
-        found[detector] = Targets(*(rows[name][near] for name in ("dia_object_id", "ra", "dec", "is_target")))
+        found[detector] = Targets(ids[near], ra[near], dec[near], is_target[near])
     return found
 
 
