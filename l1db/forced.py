@@ -37,7 +37,7 @@ FindTargets = Callable[[Mapping[int, ArrayLike]], Mapping[int, Targets]]
 
 
 def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindTargets) -> list[DetectorData]:
-    """Measure the images of a visit.
+    """Measure the images of a visit, one detector after the other: together they would fill any memory.
 
     Parameters
     ----------
@@ -54,15 +54,8 @@ def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindT
         With what was measured.  An image that cannot be used ends no ingest: ``measured.trouble`` says why, and
         nothing is measured on that detector.
     """
-    read = {d.detector: _read(d) for d in detectors if d.images and d.measured is None}
-    outlines = {
-        d.detector: d.footprint if d.footprint is not None else read[d.detector].footprint
-        for d in detectors
-        if d.detector in read and read[d.detector].trouble is None
-    }
-    targets = find_targets({detector: corners for detector, corners in outlines.items() if corners is not None})
     return [
-        replace(d, measured=_measured(d, read[d.detector], targets.get(d.detector))) if d.detector in read else d
+        replace(d, measured=_measured(d, _read(d), find_targets)) if d.images and d.measured is None else d
         for d in detectors
     ]
 
@@ -111,10 +104,11 @@ def _read(detector: DetectorData) -> _Read:
     return _Read(exposures, tuple(files), None if shown is None else shown.corners(), trouble)
 
 
-def _measured(detector: DetectorData, read: _Read, targets: Targets | None) -> Measured:
+def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) -> Measured:
     about = Measured(footprint=read.footprint, files=read.files, trouble=read.trouble)
-    if read.trouble is not None or targets is None:
+    if read.trouble is not None or read.footprint is None:
         return about
+    targets = find_targets({detector.detector: read.footprint})[detector.detector]
     ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
     at_sources = {name: values for kind in read.exposures for name, values in _at(read.exposures[kind], kind, ra, dec)
                   if kind != "difference"}  # fmt: skip

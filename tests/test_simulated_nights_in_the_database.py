@@ -20,6 +20,7 @@ import pytest
 from l1db import Client
 from l1db.ingest import ingest_files
 from l1db.photometry import ForcedFlag
+from tests.command_line import l1db
 from tests.version.continuity import breaks
 
 pytest.importorskip("galsim")
@@ -249,3 +250,22 @@ def test_images_that_come_late_queue_their_work(nights: Nights, fresh_database: 
             "select count(*) from l1.precovery_task t join l1.dia_source s using (visit, dia_object_id)"
             " where not s.is_forced"
         ).fetchone() == (0,), "what the visit saw needs no forcing"
+
+
+def test_the_command_adds_the_images_of_a_table(
+    nights: Nights, fresh_database: Callable[..., str], tmp_path: Path
+) -> None:
+    """Also of a table that names a detector which is not stored, or none at all: one line says so."""
+    dsn = fresh_database()
+    ingest_files(lambda: Client(dsn), [nights.made.sources])
+    first = l1db("images", "add", nights.made.visits, dsn=dsn)
+    n = PLAN.nights * PLAN.visits_per_night * PLAN.detectors
+    assert (first.code, first.err) == (0, "")
+    assert first.out.startswith(f"images of {n} detectors are known; ")
+    assert " 0 forced" not in first.out
+    assert l1db("images", "add", nights.made.visits, dsn=dsn).out.endswith("; 0 forced measurements queued\n")
+    empty = l1db("images", "add", nights.made.visits, dsn=fresh_database())
+    assert empty.error == "l1db: detector 0 of visit 20251120001 is not stored. Ingest it, with its images."
+    bare = tmp_path / "bare.csv"
+    bare.write_text("visit,detector,band,midpoint_mjd_tai\n1,0,r,61000.1\n")
+    assert "bare.csv: names no images" in l1db("images", "add", bare, dsn=dsn).error
