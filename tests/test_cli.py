@@ -426,8 +426,9 @@ def test_bench_visit_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert outcome.code == 0, outcome
     ((dsn, options),) = calls
     assert dsn == "dbname=x"
-    assert options | {"visits": 0, "sources": 0, "workers": 0, "seed": 0} == {
-        "objects": 1000, "area": 10.0, "as_json": True, "visits": 0, "sources": 0, "workers": 0, "seed": 0,
+    assert options | {"visits": 0, "sources": 0, "forced": 0, "workers": 0, "seed": 0} == {
+        "objects": 1000, "area": 10.0, "as_json": True, "visits": 0, "sources": 0, "forced": 0, "workers": 0,
+        "seed": 0,
     }  # fmt: skip
 
 
