@@ -54,6 +54,7 @@ class Client:
     """
 
     def __init__(self, dsn: str | None = None) -> None:
+        self._dsn = dsn
         self._connection = connect(dsn, application_name="l1db ingest")
         self._opened: dict[int, Visit] = {}
         self._has_stage = False
@@ -69,6 +70,17 @@ class Client:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _reconnect(self) -> None:
+        """Go on in a new session.
+
+        PostgreSQL may list a table's partitions at the very moment another session attaches one, and then not learn of
+        it any more; a new session lists them anew.
+        """
+        self._connection.close()
+        self._connection = connect(self._dsn, application_name="l1db ingest")
+        self._opened.clear()
+        self._has_stage = False
 
     def cancel(self) -> None:
         """End the call that another thread has under way; it raises `DatabaseError` there, and stores nothing."""
@@ -124,18 +136,25 @@ class Client:
             stage_detector = detector_columns(stack)
             forced, images = forced_columns(stack), image_columns(stack)
             clock.lap("encode")
-            self._open(visit)
-            clock.lap("open")
-            with self._connection.transaction():
-                self._copy("stage_detector", stage_detector, len(stack.detectors))
-                self._copy("stage_source", stack.columns, stack.n)
-                self._copy("stage_image", images, len(images[0].values))
-                self._copy("stage_forced", forced, len(forced[0].values) if forced else 0)
-                clock.lap("copy")
-                results = self._connection.execute(
-                    "select * from l1_api.ingest(%s, %s)", (visit.visit, mode)
-                ).fetchall()
-                clock.lap("ingest")
+            for is_last_try in (False, True):
+                self._open(visit)
+                clock.lap("open")
+                try:
+                    with self._connection.transaction():
+                        self._copy("stage_detector", stage_detector, len(stack.detectors))
+                        self._copy("stage_source", stack.columns, stack.n)
+                        self._copy("stage_image", images, len(images[0].values))
+                        self._copy("stage_forced", forced, len(forced[0].values) if forced else 0)
+                        clock.lap("copy")
+                        results = self._connection.execute(
+                            "select * from l1_api.ingest(%s, %s)", (visit.visit, mode)
+                        ).fetchall()
+                        clock.lap("ingest")
+                    break
+                except psycopg.errors.CheckViolation as error:
+                    if is_last_try or "no partition" not in str(error):
+                        raise
+                    self._reconnect()
             clock.lap("commit")
         except psycopg.Error as error:
             self._opened.pop(visit.visit, None)  # somebody may have corrected it

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 import l1db
+from l1db import Client
 from l1db.client import day_obs
 from l1db.columns import BY_NAME, GIVEN
 from l1db.errors import DatabaseError, InputError, RefusedError
@@ -397,3 +398,27 @@ def test_a_column_with_a_hole_never_hashes_as_a_full_one() -> None:
 
     assert sha256(full) != sha256(holed)
     assert sha256(np.full(32, 0.0)) == sha256(np.full(32, -0.0))
+
+
+def test_a_session_that_missed_a_new_partition_is_left_for_another(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen to fail without the second try.  The first finds no leaf, as if it had not been told of it."""
+    opened = Client._open
+    tries = []
+
+    def open_without_leaf(self: Client, visit: Visit) -> None:
+        tries.append(visit)
+        if len(tries) > 1:
+            opened(self, visit)
+        else:
+            self._connection.execute("select l1_api.open_stage()")
+            self._connection.execute(
+                "insert into l1.visit (visit, band, midpoint_mjd_tai, day_obs) values (9, 'r', 62000.1, '2028-08-01')"
+            )
+
+    monkeypatch.setattr(Client, "_open", open_without_leaf)
+    sources = {"ra": [10.0], "dec": [-5.0], "psf_flux": [900.0], "psf_flux_err": [90.0]}
+    with Client(database) as client:
+        result = client.ingest(Visit(9, "r", 62_000.1), [DetectorData(0, sources)])
+    assert (len(tries), result.n_sources, result.detectors[0].status) == (2, 1, "stored")
