@@ -112,7 +112,7 @@ class RunResult:
             yield from (detector for detector in result.detectors if detector.status != "unchanged")
 
     def by_status(self) -> dict[str, int]:
-        """Detectors by what became of them: stored, unchanged, replaced, supplemented, released."""
+        """Detectors by what became of them: stored, unchanged, replaced, supplemented, released, revised."""
         counts: dict[str, int] = {}
         for result in self.results:
             for detector in result.detectors:
