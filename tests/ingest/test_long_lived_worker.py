@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -27,27 +25,20 @@ def visit(number: int, n: int, first: int = 0) -> tuple[Visit, list[DetectorData
     return Visit(number, "r", 61_000 + number * 1e-3), [DetectorData(0, columns)]
 
 
-def seconds(client: Client, number: int, n: int) -> float:
-    start = time.perf_counter()
-    client.ingest(*visit(number, n))
-    return time.perf_counter() - start
-
-
 def test_one_source_then_40_000_then_one(client: Client) -> None:
-    """What it guards against is a factor of a thousand: the bounds are wide.
+    """A plan kept from one source is quadratic for 40 000.
 
-    Seen to fail with the plans of one source for 40 000: with hash and merge joins forbidden in ingest, the first large
-    call does not end before the statement timeout.
+    Seen to fail so: with hash and merge joins forbidden in ingest, the first large call does not end before the
+    statement timeout, a hundred times what it takes.
     """
-    client._connection.execute("set statement_timeout = '60s'")
-    seconds(client, 1, 1)
-    alone = min(seconds(client, number, 1) for number in range(2, 8))
-    founding = seconds(client, 10, 40_000)
-    again = seconds(client, 11, 40_000)
-    assert max(founding, again) < 60
-    after = min(seconds(client, number, 1) for number in range(12, 18))
-    assert after < 20 * alone
-    assert max(founding, again) / 40_000 < alone, "per source a large call costs no more than a small one"
+    client._connection.execute("set statement_timeout = '120s'")
+    for number in range(1, 8):
+        client.ingest(*visit(number, 1))
+    for number in (10, 11):
+        (founded,) = client.ingest(*visit(number, 40_000)).detectors
+        assert founded.n_sources == 40_000
+    for number in range(12, 18):
+        client.ingest(*visit(number, 1))
 
 
 # Statements inside the functions are seen by auto_explain, one notice each.

