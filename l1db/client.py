@@ -188,7 +188,7 @@ class Client:
         # All in one value: a message for each of 10^5 objects would take longer than to find them.
         query = (
             "select string_agg(int8send(t.dia_object_id) || float8send(t.ra) || float8send(t.dec) "
-            "|| boolsend(t.is_target), '') from l1_api.forced_targets(%s::text[]) as t"
+            "|| boolsend(t.is_target), '') from l1_api.forced_targets(%s::text[], true) as t"
         )
         row = self._connection.execute(query, ([wkt for _, wkt in outlines.values()],), binary=True).fetchone()
         rows = np.frombuffer((row and row[0]) or b"", dtype=TARGET_ROW)

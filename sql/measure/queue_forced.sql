@@ -24,9 +24,11 @@ begin
     end if;
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
-    with image as materialized (
+    with outline as (
         select d.detector, d.image_trouble, d.footprint,
-               array_agg(ring.value order by ring.rank) as corners
+               array_agg(ring.value order by ring.rank) as corners,
+               array_agg(st_x(corner.geom)) filter (where ring.rank % 2 = 0) as ra,
+               array_agg(st_y(corner.geom)) filter (where ring.rank % 2 = 0) as dec
           from pg_temp.stage_detector d
           join pg_temp.claim c
             on c.detector = d.detector
@@ -39,28 +41,37 @@ begin
            and c.status in ('stored', 'replaced', 'released')
            and corner.path[2] > 1
          group by d.detector, d.image_trouble, d.footprint
+    ), image as materialized (
+        -- In zones of declination, so that few objects are held against each: its cap also holds the arcs between corners.
+        select outline.detector, outline.image_trouble, outline.footprint, outline.corners, zone
+          from outline
+         cross join lateral l1_api.bounding_cap(outline.ra, outline.dec) as cap
+         cross join lateral generate_series(floor((cap.dec - cap.radius) * 8)::integer,
+                                            floor((cap.dec + cap.radius) * 8)::integer) as zone
     ), expected as materialized (
         select t.dia_object_id, t.ra, t.dec,
+               floor(t.dec * 8)::integer as zone,
                exists (select from pg_temp.stage_forced s where s.dia_object_id = t.dia_object_id)
                or exists (select
                             from pg_temp.assignment a
                            where a.dia_object_id = t.dia_object_id
                              and (a.is_new or p_survey.forced_on <> 'all')) as is_settled
-          from (select array_agg(image.footprint) as footprints from image) as given
-         cross join lateral l1_api.forced_targets(given.footprints) as t
-         where t.is_target
+          from (select array_agg(outline.footprint) as footprints from outline) as given
+         cross join lateral l1_api.forced_targets(given.footprints, false) as t
     ), missing as materialized (
         -- What one detector knew of when it was measured, all of the call knew of.  What the call saw needs no forcing.
         select image.detector, image.image_trouble, e.dia_object_id
           from expected e
           join image
-            on not e.is_settled
+            on image.zone = e.zone
            and q3c_in_poly(e.ra, e.dec, image.corners)
+         where not e.is_settled
         union
         select image.detector, image.image_trouble, e.dia_object_id
           from image
           join expected e
-            on q3c_in_poly(e.ra, e.dec, image.corners)
+            on e.zone = image.zone
+           and q3c_in_poly(e.ra, e.dec, image.corners)
          where image.image_trouble is not null
     ), queued as (
         insert into l1.precovery_task (visit, detector, dia_object_id, reason)

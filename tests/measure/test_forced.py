@@ -15,6 +15,7 @@ import pytest
 
 from l1db import Client, DetectorData, Visit
 from l1db.database import change_survey
+from l1db.footprint import polygon_wkt
 from l1db.visit import ImageFile, Measured
 from tests.ingest.fingerprint import fingerprint
 from tests.version.continuity import breaks
@@ -325,6 +326,66 @@ def test_the_survey_says_who_is_forced(mode: str, n: int, database: str, look: p
         change_survey(look, {"forced_on": mode}, "test")
         result = client.ingest(visit(2), [DetectorData(0, seen(1), measured=about)])
     assert (result.n_forced, result.detectors[0].n_forced_queued) == (n, 0)
+
+
+CORNER = float(np.degrees(np.arctan(1 / np.sqrt(2))))  # three faces of q3c's cube meet at ra 45, dec CORNER
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [(0.0, 0.0), (45.0, CORNER), (45.04, CORNER + 0.03), (314.0, -CORNER), (45.0, 1.0), (200.0, 90.0)],
+)
+@pytest.mark.parametrize("side", [0.2, 3.0])
+def test_no_target_is_lost_anywhere(connection: psycopg.Connection, ra: float, dec: float, side: float) -> None:
+    """Against brute force, for a plane of sixteen detectors.  Seen red with q3c_radial_query at the cube's corners."""
+    rng = np.random.default_rng(3)
+    east, north = np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4))
+    outlines = [
+        sky_at(ra, dec, side / 2 * (e + np.array([-1, 1, 1, -1]) / 3), side / 2 * (n + np.array([-1, -1, 1, 1]) / 3))
+        for e, n in zip(east.ravel(), north.ravel(), strict=True)
+    ]
+    reach = side * 10 ** rng.uniform(-4, 0, 4000)
+    place = sky_at(ra, dec, reach * rng.uniform(-1, 1, 4000), reach * rng.uniform(-1, 1, 4000))
+    connection.execute(
+        """insert into l1.dia_object (dia_object_id, validity_start, ra, dec, n_dia_sources, n_forced,
+                                      first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources,
+                                      first_epoch_mjd_tai)
+           select id, now(), ra, dec, 1, 0, 61000, 61000, id %% 2, 61000
+             from unnest(%s::float8[], %s::float8[]) with ordinality as p(ra, dec, id)""",
+        (place[:, 0].tolist(), place[:, 1].tolist()),
+    )
+    change_survey(connection, {"forced_min_dia_sources": 1}, "test")
+    connection.execute("set local enable_seqscan = off")
+    wkt = [polygon_wkt(corners, "detector") for corners in outlines]
+    # Whatever lies within the plane: a detector's width is overlapped, so that it has no gaps.
+    e, n = plane_at(ra, dec, place)
+    inside = np.flatnonzero((abs(e) < side * 0.66) & (abs(n) < side * 0.66)) + 1
+    for neighbours in (True, False):
+        rows = connection.execute(
+            "select dia_object_id, is_target from l1_api.forced_targets(%s::text[], %s)", (wkt, neighbours)
+        ).fetchall()
+        found = {key for key, _ in rows}
+        assert len(found) == len(rows)
+        assert {key for key, is_target in rows if is_target} == {key for key in found if key % 2}
+        assert set(inside.tolist() if neighbours else inside[inside % 2 == 1].tolist()) <= found
+        assert neighbours or all(key % 2 for key in found)
+
+
+def sky_at(ra: float, dec: float, east: np.ndarray, north: np.ndarray) -> np.ndarray:
+    """Positions from offsets in the tangent plane, degrees; shape (n, 2)."""
+    x, y = np.radians(east), np.radians(north)
+    d = np.radians(dec)
+    out_ra = ra + np.degrees(np.arctan2(x, np.cos(d) - y * np.sin(d)))
+    out_dec = np.degrees(np.arcsin((np.sin(d) + y * np.cos(d)) / np.sqrt(1 + x**2 + y**2)))
+    return np.column_stack([out_ra % 360 % 360, out_dec])
+
+
+def plane_at(ra: float, dec: float, sky: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets in the tangent plane, degrees."""
+    a, d, d0 = np.radians(sky[:, 0] - ra), np.radians(sky[:, 1]), np.radians(dec)
+    inward = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a)
+    north = np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(a)
+    return np.degrees(np.cos(d) * np.sin(a) / inward), np.degrees(north / inward)
 
 
 def test_forced_targets_are_found_across_0h_and_at_the_pole(database: str) -> None:
