@@ -176,8 +176,8 @@ def _store(
     directory: Path,
 ) -> tuple[dict[str, str], Columns]:
     """Write the images; returns the URI of each kind, and their rows of ``truth_image``."""
-    from l1db.images.exposure import Exposure
-    from l1db.images.fits import array_checksum, write_exposure
+    from l1db.images.exposure import Exposure, array_checksum
+    from l1db.images.fits import write_exposure
 
     psf = lens.stored()
     uris, checksums = {}, []

@@ -25,7 +25,8 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 from images.sky_images import NX, NY, PLACES, exposure, header, wcs
 
 from l1db.errors import InputError
-from l1db.images.fits import array_checksum, read_exposure, write_exposure
+from l1db.images.exposure import array_checksum
+from l1db.images.fits import read_exposure, write_exposure
 from l1db.images.psf import GaussianPsf, GridPsf, ImagePsf, MoffatPsf, Psf
 
 FACTS: dict[str, Any] = {

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from l1db.cli.simulate import simulate as command
 from l1db.columns import GIVEN, PER_DETECTOR
 from l1db.errors import InputError
-from l1db.images.fits import array_checksum, read_exposure
+from l1db.images.exposure import array_checksum
+from l1db.images.fits import read_exposure
 from l1db.photometry import ForcedFlag, forced_photometry
 from l1db.simulate import TABLES, Plan, Simulation, arrival_order, geometry, simulate, truth
 from l1db.simulate.plan import PIXEL_SCALE
