@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l1db.errors import InputError
-from l1db.images.exposure import Exposure
+from l1db.images.exposure import BAD_PLANES, Exposure
 from l1db.images.fits import read_exposure
 from l1db.images.uri import describe
 from l1db.photometry import ForcedFlag, forced_photometry
@@ -22,8 +22,6 @@ from l1db.visit import DetectorData, ImageFile, Measured, Visit
 
 FloatArray = NDArray[np.float64]
 
-# Pixels that no flux is taken from.
-BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
 # What is measured on each image, and where it goes.
 COLUMNS = {
     "difference": ("psf_flux", "psf_flux_err"),

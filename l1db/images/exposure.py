@@ -34,6 +34,8 @@ MASK_PLANES: Mapping[str, int] = {
     "NO_DATA": 8,
     "STREAK": 9,
 }
+# Those whose pixels no flux is taken from.
+BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
 
 # How well the footprint follows the border of the image, arcsec, and the most segments an edge is cut into for it.
 FOOTPRINT_TOLERANCE = 0.1
