@@ -353,6 +353,17 @@ def test_an_array_will_do_for_the_psf(path: Path) -> None:
     assert read_exposure(path, psf=image_psf(1)).psf.stamps([3], [4], 25).sum() == pytest.approx(1)
 
 
+def test_the_default_psf_is_that_of_a_file_without_one(tmp_path: Path) -> None:
+    """Seen red with the default before the file's."""
+    without, having = tmp_path / "lsst.fits", tmp_path / "ours.fits"
+    lsst().writeto(without)
+    write_exposure(exposure(psf=GaussianPsf(2.5)), having)
+    default, given = GaussianPsf(4.0), GaussianPsf(3.0)
+    assert read_exposure(without, default_psf=default).psf is default
+    assert read_exposure(having, default_psf=default).psf == GaussianPsf(2.5)
+    assert read_exposure(without, psf=given, default_psf=default).psf is given
+
+
 def test_a_midpoint_in_utc_becomes_tai(path: Path) -> None:
     hdus = lsst()
     hdus[0].header["TIMESYS"] = "UTC"

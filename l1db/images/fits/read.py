@@ -30,7 +30,9 @@ _UNIT_SPELLINGS = {"ADU": "adu", "electrons": "electron", "counts": "count", "DN
 _FLUXMAG0_NJY = 10**9 * 3630.780547701003  # AB magnitude 0, the flux of which FLUXMAG0 gives in counts
 
 
-def read_exposure(uri: str | os.PathLike[str], *, psf: Psf | NDArray[Any] | None = None) -> Exposure:
+def read_exposure(
+    uri: str | os.PathLike[str], *, psf: Psf | NDArray[Any] | None = None, default_psf: Psf | None = None
+) -> Exposure:
     """Read an exposure.
 
     Parameters
@@ -39,6 +41,8 @@ def read_exposure(uri: str | os.PathLike[str], *, psf: Psf | NDArray[Any] | None
         Local path, or anything fsspec opens.
     psf
         The PSF, or an image of it, to be used in place of the file's.
+    default_psf
+        The PSF to be used if the file has none.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def read_exposure(uri: str | os.PathLike[str], *, psf: Psf | NDArray[Any] | None
             warnings.simplefilter("ignore")
             check_whole(content)
             with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                exposure = _exposure(hdus, psf)
+                exposure = _exposure(hdus, psf, default_psf)
                 exposure.corners()  # a WCS that does not reach the border is refused here, where the file has a name
                 return exposure
     except InputError as error:
@@ -73,7 +77,7 @@ def _unzipped(name: str, content: bytes) -> bytes:
         raise InputError(f"{name}: is a truncated or damaged gzip file") from None
 
 
-def _exposure(hdus: Any, psf: Psf | NDArray[Any] | None) -> Exposure:
+def _exposure(hdus: Any, psf: Psf | NDArray[Any] | None, default_psf: Psf | None) -> Exposure:
     named = {str(hdu.header.get("EXTNAME") or hdu.header.get("EXTTYPE") or "").strip().upper(): hdu for hdu in hdus[1:]}
     image = named.get("IMAGE") or (hdus[0] if hdus[0].header["NAXIS"] else None)
     if image is None:
@@ -96,7 +100,7 @@ def _exposure(hdus: Any, psf: Psf | NDArray[Any] | None) -> Exposure:
         mask=mask,
         planes=planes,
         wcs=_wcs(image.header),
-        psf=as_psf(psf) if psf is not None else _psf(named),
+        psf=as_psf(psf) if psf is not None else _psf(named, default_psf),
         calibration=calibration,
         aperture_correction=_number(headers, "L1APCOR", 1.0),
         noise_correlation=noise,
@@ -199,13 +203,16 @@ def _wcs(header: Any) -> WCS:
     return wcs
 
 
-def _psf(named: Mapping[str, Any]) -> Psf:
+def _psf(named: Mapping[str, Any], default: Psf | None) -> Psf:
     if "PSFMODEL" in named:
         return psf_model(named["PSFMODEL"])
     if "PSFIMAGE" in named:
         return as_psf(_plane(named["PSFIMAGE"], "PSFIMAGE", None))
+    if default is not None:
+        return default
     raise InputError(
-        "has no PSF that l1db reads (an LSST archive is none); give psf=, or add its image as extension PSFIMAGE"
+        "has no PSF that l1db reads (an LSST archive is none); give psf=, or psf_fwhm in the table of visits, or add "
+        "its image as extension PSFIMAGE"
     )
 
 
