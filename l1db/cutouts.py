@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from l1db.errors import InputError
 from l1db.images.exposure import Exposure
-from l1db.images.fits import calibration_cards, identity_cards, plane_cards, wcs_cards
+from l1db.images.fits.cards import calibration_cards, identity_cards, plane_cards, wcs_cards
 from l1db.images.psf import GaussianPsf, ImagePsf, MoffatPsf
 
 FloatArray = NDArray[np.float64]

@@ -1,6 +1,12 @@
 """Forced photometry of a visit, before its sources are associated: at every DiaObject that its images should show.
 
 What is measured here is decided upon later, by the database: it alone knows which of the objects the visit saw.
+
+Images without a PSF (LSST's keep theirs in an archive that only LSST's software opens) are measured with the detector's
+``psf_fwhm``, if it is known, and a profile like that which turbulent air makes.  Of stars with such a profile the flux
+is right to 1 %; but optics add wings, and of stars with Moffat profiles of exponents from 4 to 3 it is too low by 3 to
+11 %.  (With a Gaussian it would be lower by another 13 % for all of them.)  So `ForcedFlag.ASSUMED_PSF` is set where
+the difference image is one of these.
 """
 
 from __future__ import annotations
@@ -13,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from l1db.errors import InputError
-from l1db.images.exposure import Exposure
+from l1db.images.exposure import BAD_PLANES, Exposure
 from l1db.images.fits import read_exposure
+from l1db.images.psf import GaussianPsf, MoffatPsf
 from l1db.images.uri import describe
 from l1db.photometry import ForcedFlag, forced_photometry
 from l1db.targets import Targets
@@ -22,8 +29,6 @@ from l1db.visit import DetectorData, ImageFile, Measured, Visit
 
 FloatArray = NDArray[np.float64]
 
-# Pixels that no flux is taken from.
-BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
 # What is measured on each image, and where it goes.
 COLUMNS = {
     "difference": ("psf_flux", "psf_flux_err"),
@@ -32,6 +37,8 @@ COLUMNS = {
 }
 # A source nearer to an object than this, in units of the PSF's width, is that object to a fit of neighbours.
 SAME = 0.3
+# Exponent of the Moffat profile nearest to the PSF of turbulent air: Trujillo et al. 2001, MNRAS 328, 977.
+TURBULENT = 4.765
 
 FindTargets = Callable[[Mapping[int, ArrayLike]], Mapping[int, Targets]]
 
@@ -69,7 +76,12 @@ def describe_images(images: Mapping[str, str]) -> tuple[list[ImageFile], FloatAr
         If a file cannot be read.
     """
     files = [_file(kind, uri) for kind, uri in images.items()]
-    return files, read_exposure(images["difference"]).corners() if "difference" in images else None
+    return files, _corners(images["difference"]) if "difference" in images else None
+
+
+def _corners(uri: str) -> FloatArray:
+    # They do not depend on the PSF: whether there is one shows when the image is measured.
+    return read_exposure(uri, default_psf=GaussianPsf(1.0)).corners()
 
 
 def _file(kind: str, uri: str) -> ImageFile:
@@ -79,9 +91,10 @@ def _file(kind: str, uri: str) -> ImageFile:
 
 @dataclass(frozen=True)
 class _Read:
-    """The images of a detector that could be read."""
+    """The images of a detector that could be read; those without a PSF have the one that is assumed."""
 
     exposures: Mapping[str, Exposure]
+    assumed_psf: MoffatPsf | None
     files: tuple[ImageFile, ...]
     footprint: FloatArray | None
     trouble: str | None
@@ -91,17 +104,19 @@ def _read(detector: DetectorData) -> _Read:
     exposures: dict[str, Exposure] = {}
     files = []
     trouble = None if "difference" in detector.images else "there is no difference image"
+    fwhm = detector.psf_fwhm
+    assumed = MoffatPsf(fwhm, TURBULENT) if fwhm is not None and 0 < fwhm < np.inf else None
     for kind, uri in detector.images.items():
         try:
             file = _file(kind, uri)
             if kind in COLUMNS:
-                exposures[kind] = read_exposure(uri)
+                exposures[kind] = read_exposure(uri, default_psf=assumed)
         except InputError as error:
             trouble = trouble or str(error)
             continue
         files.append(file)
     shown = exposures.get("difference") or next(iter(exposures.values()), None)
-    return _Read(exposures, tuple(files), None if shown is None else shown.corners(), trouble)
+    return _Read(exposures, assumed, tuple(files), None if shown is None else shown.corners(), trouble)
 
 
 def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) -> Measured:
@@ -112,7 +127,10 @@ def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) ->
     ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
     at_sources = {name: values for kind in read.exposures for name, values in _at(read.exposures[kind], kind, ra, dec)
                   if kind != "difference"}  # fmt: skip
-    return replace(about, forced=_at_objects(read.exposures, targets, ra, dec), sources=at_sources)
+    forced = _at_objects(read.exposures, targets, ra, dec)
+    if read.exposures["difference"].psf is read.assumed_psf:
+        forced["forced_flags"] |= ForcedFlag.ASSUMED_PSF
+    return replace(about, forced=forced, sources=at_sources)
 
 
 def _at(exposure: Exposure, kind: str, ra: FloatArray, dec: FloatArray) -> list[tuple[str, FloatArray]]:

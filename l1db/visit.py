@@ -112,7 +112,7 @@ class DetectorData:
         Corners of the image on the sky, shape (k, 2), degrees, ICRS, in order around the border.  Without it the
         hull of the sources is used, padded by 20 arcsec.
     psf_fwhm
-        Pixels.
+        Pixels.  Images without a PSF of their own are measured with a Moffat profile of this width.
     zero_point
         Magnitude of one count per second.
     flux_noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ MASK_PLANES: Mapping[str, int] = {
     "NO_DATA": 8,
     "STREAK": 9,
 }
+# Those whose pixels no flux is taken from.
+BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
 
 # How well the footprint follows the border of the image, arcsec, and the most segments an edge is cut into for it.
 FOOTPRINT_TOLERANCE = 0.1
@@ -206,6 +209,20 @@ class Exposure:
                 return np.stack([ra[:-1:4], dec[:-1:4]], axis=1)
             n *= 2
         raise InputError("the WCS bends too much at the border of the image to be followed; is its distortion right?")
+
+
+def array_checksum(exposure: Exposure) -> str:
+    """SHA-256, hexadecimal, over shape, image, variance and mask.
+
+    It is that of the values: neither the FITS bytes that carry them nor the bits of a NaN matter.
+    """
+    digest = hashlib.sha256(np.array(exposure.shape, dtype="<i8").tobytes())
+    for plane in (exposure.image, exposure.variance):
+        values = plane.astype("<f4")
+        values[np.isnan(values)] = np.nan
+        digest.update(values.tobytes())
+    digest.update(exposure.mask.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def check_wcs(wcs: WCS) -> None:

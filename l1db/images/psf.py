@@ -140,11 +140,14 @@ class MoffatPsf:
         half = degree // 2 + 1
         points, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
         offset = np.arange(size) - size // 2 - nodes[:half, None]
-        squared = (offset[:, :, None] + points / 2).reshape(-1) ** 2
         alpha = self.fwhm / 2 / math.sqrt(2 ** (1 / self.beta) - 1)
-        profile = (1 + (squared[:, None] + squared) / alpha**2) ** -self.beta
-        profile = profile.reshape(half * size, _QUADRATURE, half * size, _QUADRATURE)
-        quarter = np.einsum("iajb,a,b->ij", profile, weights, weights, optimize=True).reshape(half, size, half, size)
+        squared = ((offset[:, :, None] + points / 2) / alpha).reshape(half, -1) ** 2
+        quarter = np.empty((half, size, half, size))
+        for i in range(half):  # a round profile is the same with x and y exchanged
+            profile = (1 + squared[i][:, None] + squared[i:].reshape(-1)) ** -self.beta
+            rows = (profile.reshape(-1, _QUADRATURE) @ weights).reshape(size, _QUADRATURE, -1)
+            quarter[i, :, i:] = (weights @ rows).reshape(size, half - i, size)
+            quarter[i:, :, i] = quarter[i, :, i:].transpose(1, 2, 0)
         upper = np.concatenate([quarter, quarter[-2::-1, ::-1]])  # the other half of the nodes by symmetry
         whole = np.concatenate([upper, upper[:, :, -2::-1, ::-1]], axis=2)
         return _PhaseSeries.through(whole.transpose(0, 2, 1, 3), 1e-10)
@@ -263,13 +266,18 @@ class GridPsf:
         """See `Psf.stamps`."""
         size = _width(self.size if size is None else size)
         x, y = np.broadcast_arrays(*(np.atleast_1d(np.asarray(axis, dtype=np.float64)) for axis in (x, y)))
-        stamps = np.zeros((len(x), size, size))
-        for row, column, weight in self._corners(x, y):
-            node = np.where(weight > 0, row * len(self.x) + column, -1)
-            for one in np.unique(node[node >= 0]):
-                here = np.flatnonzero(node == one)
-                model = self._models[one // len(self.x)][one % len(self.x)]
-                stamps[here] += weight[here, None, None] * model.stamps(x[here], y[here], size)
+        stamps = np.empty((len(x), size, size))
+        corners = self._corners(x, y)
+        bottom, left, _ = corners[0]
+        cell = bottom * len(self.x) + left
+        for one in np.unique(cell):  # its stamps are added up side by side, then each goes to its place once
+            here = np.flatnonzero(cell == one)
+            total = np.zeros((len(here), size, size))
+            for row, column, weight in corners:
+                if weight[here].any():
+                    model = self._models[row[here[0]]][column[here[0]]]
+                    total += weight[here, None, None] * model.stamps(x[here], y[here], size)
+            stamps[here] = total
         return stamps
 
     def extrapolated(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
@@ -326,7 +334,8 @@ class _PhaseSeries:
         size = np.abs(coefficients).max(axis=(2, 3))
         size[0, 0] = np.inf
         order_y, order_x = np.nonzero(size > tolerance * np.abs(coefficients[0, 0]).max())
-        return cls(coefficients[order_y, order_x], order_x, order_y)
+        # In the order of the product in `evaluate`, which would copy them each time.
+        return cls(np.ascontiguousarray(coefficients[order_y, order_x]), order_x, order_y)
 
     def evaluate(self, x: ArrayLike, y: ArrayLike) -> FloatArray:
         """Stamps at the positions, shape (n, size, size)."""

@@ -31,6 +31,8 @@ class ForcedFlag(IntFlag):
     """A neighbour is too close to be told apart: each is measured as if the other were not there."""
     FAILED = 1024
     """The position is not finite, or the result does not fit a ``real`` column: flux and error are NaN."""
+    ASSUMED_PSF = 2048
+    """The image came without a PSF, and of its PSF only the width is known; set by `l1db.forced`."""
 
     @classmethod
     def _missing_(cls, value: object) -> ForcedFlag:

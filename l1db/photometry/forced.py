@@ -38,6 +38,7 @@ RESULT = np.dtype(
 ANY_BIT = -1
 
 _CHUNK_PIXELS = 200_000  # stamps taken at a time: what fits the cache
+_SQUARE = 512  # pixels: stamps taken together are from the same square, with few models of a grid and rows of the image
 _NOTHING_LEFT = 1e-20  # of the sum of the squared PSF: less than this measures nothing
 _LOW_FRACTION = 0.5
 _LARGEST_REAL = float(np.finfo(np.float32).max)
@@ -131,6 +132,7 @@ def forced_photometry(
         step = max(_CHUNK_PIXELS // psf.size**2, 1)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for members in (np.flatnonzero(clear), np.flatnonzero(touching & ~clear)):
+                members = members[np.lexsort((x[members] // _SQUARE, y[members] // _SQUARE))]
                 for start in range(0, len(members), step):
                     chunk = members[start : start + step]
                     result[chunk] = _singly(planes, x[chunk], y[chunk], psf, matrix, flags[chunk])

@@ -33,6 +33,8 @@ import numpy as np
 from astropy.wcs import WCS
 
 from l1db.errors import InputError
+from l1db.images.exposure import MASK_PLANES, Exposure, array_checksum
+from l1db.images.fits import write_exposure
 from l1db.simulate import artefacts, detect, geometry, optics, pixels, scene, sky, sources, tables, truth
 from l1db.simulate.geometry import Pointing
 from l1db.simulate.optics import Optics
@@ -40,6 +42,7 @@ from l1db.simulate.pixels import Pixels
 from l1db.simulate.plan import Plan
 from l1db.simulate.sky import Things
 from l1db.simulate.truth import Columns
+from l1db.visit import IMAGE_KINDS
 
 __all__ = ["Plan", "Simulation", "simulate"]
 
@@ -176,9 +179,6 @@ def _store(
     directory: Path,
 ) -> tuple[dict[str, str], Columns]:
     """Write the images; returns the URI of each kind, and their rows of ``truth_image``."""
-    from l1db.images.exposure import Exposure
-    from l1db.images.fits import array_checksum, write_exposure
-
     psf = lens.stored()
     uris, checksums = {}, []
     for kind, image in images.items():
@@ -186,7 +186,7 @@ def _store(
             image=image.image,
             variance=image.variance,
             mask=image.mask,
-            planes=pixels.PLANES,
+            planes=MASK_PLANES,
             wcs=wcs,
             psf=psf,
             calibration=image.calibration,
@@ -271,7 +271,7 @@ def _write_arrivals(plan: Plan, directory: Path, seen: list[Pointing], written: 
     (directory / "arrivals").mkdir(exist_ok=True)
     for i, visit in enumerate(arrival_order(plan, [pointing.visit for pointing in seen])):
         of_visit = tables.chosen(written["visits"], written["visits"]["visit"] == visit)
-        for kind in pixels.KINDS:
+        for kind in IMAGE_KINDS:
             of_visit[kind] = np.array([f"../{uri}" for uri in of_visit[kind]], dtype=object)
         tables.write_visits(of_visit, directory / "arrivals" / f"{i + 1:03d}_visits.ecsv")
         of_sources = tables.chosen(written["sources"], written["sources"]["visit"] == visit)

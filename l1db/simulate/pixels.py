@@ -12,26 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from l1db.images.exposure import BAD_PLANES, MASK_PLANES
 from l1db.simulate.artefacts import Artefacts
 from l1db.simulate.detect import THRESHOLD
 from l1db.simulate.geometry import Floats, Pointing
 from l1db.simulate.optics import Optics
 from l1db.simulate.plan import Plan
-
-PLANES = {
-    "BAD": 0,
-    "SAT": 1,
-    "INTRP": 2,
-    "CR": 3,
-    "EDGE": 4,
-    "DETECTED": 5,
-    "DETECTED_NEGATIVE": 6,
-    "SUSPECT": 7,
-    "NO_DATA": 8,
-}
-# Pixels of these planes are no use to a measurement.
-UNUSABLE = ("BAD", "SAT", "CR", "NO_DATA", "EDGE")
-KINDS = ("difference", "science", "template", "snap_difference")
 
 GAIN = 1.5  # electrons per count
 _READ_NOISE = 5.0  # electrons, per snap
@@ -69,12 +55,12 @@ class Pixels:
 
 def bits(*names: str) -> int:
     """The mask bits of planes."""
-    return sum(1 << PLANES[name] for name in names)
+    return sum(1 << MASK_PLANES[name] for name in names)
 
 
 def usable(mask: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Which pixels hold light to be measured."""
-    return np.asarray((mask & bits(*UNUSABLE)) == 0)
+    return np.asarray((mask & bits(*BAD_PLANES)) == 0)
 
 
 def draw(pointing: Pointing, optics: Optics, light: Light, side: int) -> Floats:
@@ -169,7 +155,7 @@ def _pixels(electrons: Floats, variance: Floats, mask: NDArray[np.int32], calibr
 
 
 def _plane(name: str, where: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return where.astype(np.int32) << PLANES[name]
+    return where.astype(np.int32) << MASK_PLANES[name]
 
 
 def _bled(full: NDArray[np.bool_]) -> NDArray[np.bool_]:

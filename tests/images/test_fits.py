@@ -25,7 +25,8 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 from images.sky_images import NX, NY, PLACES, exposure, header, wcs
 
 from l1db.errors import InputError
-from l1db.images.fits import array_checksum, read_exposure, write_exposure
+from l1db.images.exposure import array_checksum
+from l1db.images.fits import read_exposure, write_exposure
 from l1db.images.psf import GaussianPsf, GridPsf, ImagePsf, MoffatPsf, Psf
 
 FACTS: dict[str, Any] = {
@@ -350,6 +351,17 @@ def test_an_lsst_exposure_is_read_with_a_psf_given(
 def test_an_array_will_do_for_the_psf(path: Path) -> None:
     lsst().writeto(path)
     assert read_exposure(path, psf=image_psf(1)).psf.stamps([3], [4], 25).sum() == pytest.approx(1)
+
+
+def test_the_default_psf_is_that_of_a_file_without_one(tmp_path: Path) -> None:
+    """Seen red with the default before the file's."""
+    without, having = tmp_path / "lsst.fits", tmp_path / "ours.fits"
+    lsst().writeto(without)
+    write_exposure(exposure(psf=GaussianPsf(2.5)), having)
+    default, given = GaussianPsf(4.0), GaussianPsf(3.0)
+    assert read_exposure(without, default_psf=default).psf is default
+    assert read_exposure(having, default_psf=default).psf == GaussianPsf(2.5)
+    assert read_exposure(without, psf=given, default_psf=default).psf is given
 
 
 def test_a_midpoint_in_utc_becomes_tai(path: Path) -> None:

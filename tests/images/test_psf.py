@@ -221,6 +221,15 @@ def test_grid_is_bilinear_between_its_nodes_and_constant_beyond() -> None:
     assert psf.fwhm == pytest.approx((3.0 + 3.5 + 4.0 + 5.0) / 4)
 
 
+def test_grid_gives_each_of_many_positions_the_stamp_it_has_alone() -> None:
+    """In all cells and beyond, in no order.  Seen red with the nodes of the first position for all."""
+    models = [[MoffatPsf(3.0 + 0.3 * i + 0.2 * j, 3.0, 25) for i in range(3)] for j in range(4)]
+    psf = GridPsf(models, x=[0.0, 40.0, 100.0], y=[0.0, 30.0, 60.0, 100.0])
+    x, y = np.random.default_rng(3).uniform(-20, 120, (2, 200))
+    alone = np.concatenate([psf.stamps(*position) for position in zip(x, y, strict=True)])
+    assert np.abs(psf.stamps(x, y) - alone).max() < 1e-15
+
+
 def test_grid_of_one_node_or_one_row() -> None:
     only = GaussianPsf(4.0)
     assert np.allclose(GridPsf([[only]], [5], [5]).stamps(99.2, -3), only.stamps(99.2, -3))

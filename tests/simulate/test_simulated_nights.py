@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from typer.testing import CliRunner
 from l1db.cli.simulate import simulate as command
 from l1db.columns import GIVEN, PER_DETECTOR
 from l1db.errors import InputError
-from l1db.images.fits import array_checksum, read_exposure
+from l1db.images.exposure import array_checksum
+from l1db.images.fits import read_exposure, write_exposure
 from l1db.photometry import ForcedFlag, forced_photometry
 from l1db.simulate import TABLES, Plan, Simulation, arrival_order, geometry, simulate, truth
 from l1db.simulate.plan import PIXEL_SCALE
@@ -197,10 +199,7 @@ def test_one_more_visit_and_night_leave_the_other_images_as_they_were(tiny: Simu
 
 def test_checksums_are_those_of_the_arrays(tiny: Simulation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing that a FITS header may carry, such as a date, is in them: they survive another way of writing."""
-    import l1db.images.fits as fits
-
-    compressed = fits.write_exposure
-    monkeypatch.setattr(fits, "write_exposure", lambda exposure, path: compressed(exposure, path, compress=False))
+    monkeypatch.setattr("l1db.simulate.write_exposure", partial(write_exposure, compress=False))
     plain = simulate(tmp_path / "plain", TINY)
     assert plain.checksums == tiny.checksums
     uri, checksum = next(iter(plain.checksums.items()))

@@ -1,0 +1,102 @@
+"""DiaObjects and their light-curve statistics: current, and former versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import DDL, CheckConstraint, Column, Index, PrimaryKeyConstraint, Table, event, func, text
+from sqlalchemy import Sequence as SqlSequence
+
+from l1db.models.schema import SCHEMA, column, metadata
+
+dia_object_seq = SqlSequence("dia_object_seq", metadata=metadata, start=1, maxvalue=2**36 - 1, cycle=False)
+
+
+def _dia_object_columns() -> list[Column[Any]]:
+    return [
+        column(
+            "dia_object_id",
+            "bigint",
+            "Identifier; its upper 27 bits are the level-12 q3c cell of the discovery",
+            autoincrement=False,
+        ),
+        column("validity_start", "timestamptz", "Since when this version holds (database time)"),
+        column("ra", "double precision", "Right ascension, ICRS: mean of the detections [deg]"),
+        column("ra_err", "real", "1-sigma error of ra, including cos(dec) [deg]", null=True),
+        column("dec", "double precision", "Declination, ICRS: mean of the detections [deg]"),
+        column("dec_err", "real", "1-sigma error of dec [deg]", null=True),
+        column("ra_dec_cov", "real", "Covariance of ra (including cos(dec)) and dec [deg**2]", null=True),
+        column("n_dia_sources", "integer", "Number of detections in the history window"),
+        column("n_forced", "integer", "Number of forced rows in the history window"),
+        column("first_dia_source_mjd_tai", "double precision", "Midpoint of the earliest detection, MJD TAI [d]"),
+        column("last_dia_source_mjd_tai", "double precision", "Midpoint of the latest detection, MJD TAI [d]"),
+        column(
+            "n_good_dia_sources",
+            "integer",
+            "Detections in the history window that are reliable enough to have the object forced",
+        ),
+        column("first_epoch_mjd_tai", "double precision", "Midpoint of the earliest row, forced or not, MJD TAI [d]"),
+    ]
+
+
+dia_object = Table(
+    "dia_object",
+    metadata,
+    *_dia_object_columns(),
+    PrimaryKeyConstraint("dia_object_id"),
+    CheckConstraint("ra >= 0 AND ra < 360 AND dec BETWEEN -90 AND 90", name="position"),
+    CheckConstraint("n_dia_sources > 0 AND n_forced >= 0", name="counts"),
+    CheckConstraint("n_good_dia_sources >= 0", name="good"),
+    Index("dia_object_q3c_idx", func.q3c_ang2ipix(text("ra"), text("dec"))),
+    comment="The current version of each DiaObject",
+)
+
+dia_object_history = Table(
+    "dia_object_history",
+    metadata,
+    column("validity_end", "timestamptz", "Until when this version held (database time)"),
+    column("retired_reason", "text", "Why no version follows; NULL: one does", null=True),
+    column("redirect_to", "bigint", "DiaObject that a retired one became part of", null=True),
+    *_dia_object_columns(),
+    PrimaryKeyConstraint("dia_object_id", "validity_start"),
+    CheckConstraint("validity_end > validity_start", name="validity"),
+    comment="Former versions of DiaObjects",
+)
+
+
+def _dia_object_band_columns() -> list[Column[Any]]:
+    return [
+        column("dia_object_id", "bigint", "DiaObject", autoincrement=False),
+        column("band", "text", "Filter band"),
+        column("validity_start", "timestamptz", "Since when this version holds (database time)"),
+        column("psf_flux_mean", "real", "Weighted mean of psf_flux [nJy]", null=True),
+        column("psf_flux_mean_err", "real", "1-sigma error of psf_flux_mean [nJy]", null=True),
+        column("psf_flux_sigma", "real", "Standard deviation of psf_flux; NULL for one epoch [nJy]", null=True),
+        column("psf_flux_ndata", "integer", "Number of epochs in the statistics"),
+        column("psf_flux_min", "real", "Least psf_flux [nJy]", null=True),
+        column("psf_flux_max", "real", "Largest psf_flux [nJy]", null=True),
+    ]
+
+
+dia_object_band = Table(
+    "dia_object_band",
+    metadata,
+    *_dia_object_band_columns(),
+    PrimaryKeyConstraint("dia_object_id", "band"),
+    comment="The current light-curve statistics of each DiaObject in each band",
+)
+
+dia_object_band_history = Table(
+    "dia_object_band_history",
+    metadata,
+    column("validity_end", "timestamptz", "Until when this version held (database time)"),
+    *_dia_object_band_columns(),
+    PrimaryKeyConstraint("dia_object_id", "band", "validity_start"),
+    CheckConstraint("validity_end > validity_start", name="validity"),
+    comment="Former light-curve statistics",
+)
+
+# Storage settings that SQLAlchemy has no word for: room for HOT updates on the pages of what changes at each visit.
+for _table, _setting in ((dia_object, "fillfactor = 80"), (dia_object_band, "fillfactor = 70")):
+    event.listen(_table, "after_create",
+                 DDL(f"ALTER TABLE {SCHEMA}.{_table.name} SET ({_setting})"))  # type: ignore[no-untyped-call]  # fmt: skip
