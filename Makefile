@@ -3,7 +3,7 @@
 .PHONY: help ready setup demo test check psql stop clean
 
 help:
-	@echo "make demo    set up, then run a small night       (ALERTS=DIR: real alert packets instead)"
+	@echo "make demo    set up, then run three small nights  (ALERTS=DIR: real alert packets instead)"
 	@echo "make test    set up, then run the tests           (ARGS='-k name': passed to pytest)"
 	@echo "make setup   packages, .venv, a private server, the database; L1DB_DSN=... uses that server instead"
 	@echo "make psql    a psql on the database"

@@ -432,6 +432,19 @@ def test_bench_visit_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> No
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("options", "alerts", "output"),
+    [([], None, None), (["--output", "x"], None, Path("x")), (["--alerts", "packets"], Path("packets"), None)],
+)
+def test_demo_hands_its_options_on(
+    options: list[str], alerts: Path | None, output: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr("l1db.demo.run", lambda dsn, alerts, *, output: calls.append((dsn, alerts, output)))
+    assert l1db("demo", *options, dsn="dbname=x").code == 0
+    assert calls == [("dbname=x", alerts, output)]
+
+
 def test_modes_of_ingest_exclude_each_other(database: str) -> None:
     line = l1db("ingest", "x.csv", "--replace", "--release", dsn=database).error
     assert "--replace and --release exclude each other" in line

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from astropy.table import Table
 from recorder import Recorder
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from l1db.errors import InputError, RefusedError
 from l1db.ingest import RunResult, ingest_files, inputs
-from l1db.visit import Visit
+from l1db.visit import IngestResult, Visit
 
 
 def sources(visits: Sequence[int], detectors: Sequence[int]) -> Table:
@@ -115,6 +117,25 @@ def test_workers_share_the_detectors_of_a_visit_and_finish_it_before_the_next(ta
     assert [v.visit for v, _, _ in recorder.calls] == [102] * 3 + [103] * 3 + [101] * 3
     assert all(len(detectors) == 1 for _, detectors, _ in recorder.calls)
     assert (result.n_visits, result.n_detectors) == (3, 9)
+
+
+def test_workers_leave_each_other_the_cores_and_nothing_changes_after_the_run(table: Path) -> None:
+    """Threads of the linear algebra would wait for each other.  Seen red without the limit."""
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    class Watching(Recorder):
+        def ingest(self, *arguments: Any, **options: Any) -> IngestResult:
+            within.append(threads())
+            return super().ingest(*arguments, **options)
+
+    within: list[set[int]] = []
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        ingest(Watching(), table, workers=2)
+        assert threads() == before == {2}
+    assert within == [{1}] * 9
 
 
 def test_an_unusable_row_is_named_with_the_files_own_column_and_stores_nothing_of_its_visit(tmp_path: Path) -> None:

@@ -48,8 +48,15 @@ def demo(
     alerts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Replay real packets of ZTF or Rubin instead.")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the images and the picture go: 130 MB.  By default .l1db/demo of the checkout, or ./l1db-demo.",
+        ),
+    ] = None,
 ) -> None:
-    """A small night on one screen, in a database of its own: alerts arrive, a light curve, versions."""
+    """Three small nights, from pixels to alerts, in a database of its own: a light curve with cutouts, versions."""
     from l1db.demo import run
 
-    run(settings.dsn(), alerts)
+    run(settings.dsn(), alerts, output=output)

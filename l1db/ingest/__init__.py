@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from l1db.client import Mode
 from l1db.errors import BadRow, InputError
 from l1db.ingest.grouping import refuse_listed
@@ -82,17 +84,19 @@ def ingest_files(
     if visit_table is not None and visit_table.warning:
         warnings.append(visit_table.warning)
     try:
-        results = ingest_visits(
-            client_factory,
-            inputs.visits(visit_table),
-            n_visits=inputs.n_visits(visit_table),
-            n_detectors=inputs.n_detectors(visit_table),
-            mode=mode,
-            workers=workers,
-            origins=inputs,
-            reject=rejected.extend if skip_bad else None,
-            progress=progress,
-        )
+        # The matrices of joint fits are small: a second thread only burns time, and more yet where cores are busy.
+        with threadpool_limits(1, user_api="blas"):
+            results = ingest_visits(
+                client_factory,
+                inputs.visits(visit_table),
+                n_visits=inputs.n_visits(visit_table),
+                n_detectors=inputs.n_detectors(visit_table),
+                mode=mode,
+                workers=workers,
+                origins=inputs,
+                reject=rejected.extend if skip_bad else None,
+                progress=progress,
+            )
     finally:
         files = inputs.write_rejects(rejected)
     return RunResult(results, len({bad.row for bad in rejected}), files, tuple(warnings))

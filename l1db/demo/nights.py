@@ -1,0 +1,90 @@
+"""Simulated nights: images are drawn and searched, what is found is ingested with forced photometry, and scored."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from l1db.cli import terminal
+from l1db.client import Client
+from l1db.demo.arrival import listening
+from l1db.demo.score import compare, compare_forced
+from l1db.demo.stored import forced_rows, objects_of_sources
+from l1db.demo.truth import read_truth
+from l1db.errors import InputError
+from l1db.ingest import ingest_files
+
+if TYPE_CHECKING:
+    from l1db.simulate import Plan, Simulation
+
+_PACKAGES = {"galsim": "draws the images", "matplotlib": "draws the light curve"}
+
+
+def refuse_missing() -> None:
+    """Raise InputError if a package is missing that only the demo and the simulator need."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        why = " and ".join(f"{name}, which {_PACKAGES[name]}," for name in missing)
+        raise InputError(
+            f"demo: {why} {'is' if len(missing) == 1 else 'are'} not installed: pip install 'l1db[demo]', "
+            "or replay packets with --alerts DIR"
+        )
+
+
+def show_nights(dsn: str, directory: Path, plan: Plan | None, console: Console) -> None:
+    """Simulate nights in a directory, take them in and say how well they were found again."""
+    made = _simulated(directory, plan, console)
+    begun = time.monotonic()
+    with listening(dsn, console):
+        # Of a visit's detectors together, each visit one transaction: as `l1db ingest SOURCES --visits TABLE`.
+        result = ingest_files(lambda: Client(dsn), [made.sources], visits=made.visits)
+        seconds = time.monotonic() - begun
+    console.print(
+        f"{result.n_visits} visits ingested in {seconds:.1f} s, forced photometry included, "
+        f"each in one transaction: {seconds / result.n_visits:.1f} s each"
+    )
+    _show_score(dsn, directory, console)
+
+
+def _simulated(directory: Path, plan: Plan | None, console: Console) -> Simulation:
+    from l1db.simulate import Plan, simulate
+
+    plan = plan or Plan()
+    n_visits = plan.nights * plan.visits_per_night
+    console.rule(
+        f"{plan.nights} nights, {n_visits} visits, {plan.detectors} detectors of {plan.size} x {plan.size} pixels"
+    )
+    begun = time.monotonic()
+    with terminal.progress() as report:
+        made = simulate(directory, plan, overwrite=True, progress=report)
+    seconds = time.monotonic() - begun
+    console.print(
+        f"{made.n_images} images simulated in {seconds:.0f} s; {made.n_sources} sources detected on the differences",
+    )
+    return made
+
+
+def _show_score(dsn: str, directory: Path, console: Console) -> None:
+    truth = read_truth(directory)
+    found, n_objects = objects_of_sources(dsn)
+    result = compare(truth.thing, found, truth.out_of_place)
+    console.print(
+        f"truth: {len(truth.thing)} sources are of {result.n_true} things that vary or appear "
+        f"({len(truth.out_of_place)} cut by an edge or blended), {truth.n_moving} of things that move, {truth.n_close} "
+        f"of close pairs, {truth.n_bogus} are artefacts or noise"
+    )
+    console.print(
+        f"found: {n_objects} DiaObjects, {result.n_objects} of what varies or appears: [bold]duplicates "
+        f"{result.n_duplicates}, lost {result.n_lost}[/bold], mixed up {result.n_mixed}; "
+        f"purity {result.purity:.4f}, completeness {result.completeness:.4f}"
+    )
+    rows = forced_rows(dsn)
+    forced = compare_forced(truth.thing, found, truth.expected, rows)
+    console.print(
+        f"forced: {len(rows)} fluxes at objects where a visit did not see them; {forced.n} at things with three "
+        f"detections or more: [bold]chi2/dof {forced.chi2:.2f}[/bold] against what was drawn"
+    )
