@@ -17,6 +17,7 @@ truth_lc.parquet           what is not static, in each image it is on or near: p
 truth_detection.parquet    which thing each DiaSource is, or what made it
 truth_prediction.parquet   where known moving objects are predicted
 truth_image.parquet        calibration error, PSF and checksum of the arrays of each image
+plan.json                  what was asked for
 =========================  ===========================================================================================
 
 The same seed gives the same tables and arrays.
@@ -24,8 +25,9 @@ The same seed gives the same tables and arrays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -95,12 +97,12 @@ def simulate(
     Raises
     ------
     InputError
-        If galsim is not installed, or the directory holds a simulation, or cannot be written.
+        If galsim is not installed, or the directory holds a simulation or anything else, or cannot be written.
     """
     plan = plan or Plan()
     optics.load_galsim()
     directory = Path(directory)
-    _prepare(directory, overwrite)
+    _prepare(directory, plan, overwrite)
     seen = list(geometry.pointings(plan))
     lasting = sky.lasting(plan)
     by_night = {night: sky.of_night(plan, night, lasting) for night in range(plan.nights)}
@@ -124,16 +126,21 @@ def simulate(
     return _write(plan, directory, seen, written)
 
 
-def _prepare(directory: Path, overwrite: bool) -> None:
-    if (directory / "sources.parquet").exists():
-        if not overwrite:
-            raise InputError(f"{directory}: holds a simulation already; name another directory, or --overwrite it")
-        (directory / "sources.parquet").unlink()
-    for folder, pattern in (("images", "*.fits"), ("arrivals", "*_[sv]*")):
-        for old in (directory / folder).glob(pattern):
-            old.unlink()
+def _prepare(directory: Path, plan: Plan, overwrite: bool) -> None:
+    """Leave nothing of an earlier simulation, and touch nothing else."""
     try:
-        (directory / "images").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "plan.json").exists() and any(directory.iterdir()):
+            raise InputError(f"{directory}: is not empty and holds no simulation; name another directory")
+        if (directory / "sources.parquet").exists():
+            if not overwrite:
+                raise InputError(f"{directory}: holds a simulation already; name another directory, or --overwrite it")
+            (directory / "sources.parquet").unlink()
+        (directory / "plan.json").write_text(f"{json.dumps(asdict(plan), indent=1)}\n")
+        for folder, pattern in (("images", "*.fits"), ("arrivals", "*_[sv]*")):
+            for old in (directory / folder).glob(pattern):
+                old.unlink()
+        (directory / "images").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{directory}: cannot be written: {error.strerror or error}") from None
 

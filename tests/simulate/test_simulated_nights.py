@@ -288,6 +288,12 @@ def test_nothing_is_written_over_unless_asked_to(tiny: Simulation, tmp_path: Pat
     with pytest.raises(InputError, match="holds a simulation already"):
         simulate(tiny.directory, TINY)
     assert tiny.sources.exists()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.fits").touch()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="is not empty and holds no simulation"):
+            simulate(tmp_path, TINY, overwrite=overwrite)
+    assert [path.name for path in tmp_path.rglob("*")] == ["images", "mine.fits"]
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         simulate(tmp_path / "file", TINY)
