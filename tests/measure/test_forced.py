@@ -252,6 +252,27 @@ def test_a_replacement_takes_the_forced_rows_back(database: str, look: psycopg.C
     assert breaks(look) == []
 
 
+def test_a_replacement_measures_what_could_not_be_measured(database: str, look: psycopg.Connection) -> None:
+    """The same sources again: nothing new, unless their images are others or some measurement still waits."""
+    with Client(database) as client:
+        client.ingest(visit(1), [DetectorData(0, seen(0, 1))])
+        lost = Measured(footprint=FOOTPRINT, trouble="gone.fits: does not exist")
+        first = client.ingest(visit(2), [DetectorData(0, seen(0), measured=lost)])
+        assert (first.n_forced, first.detectors[0].n_forced_queued) == (0, 1)
+        still = client.ingest(visit(2), [DetectorData(0, seen(0), measured=lost)], mode="replace")
+        assert still.detectors[0].status == "unchanged"
+        mended = client.ingest(visit(2), [DetectorData(0, seen(0), measured=measured(client))], mode="replace")
+        assert (mended.detectors[0].status, mended.n_forced) == ("replaced", 1)
+        again = client.ingest(visit(2), [DetectorData(0, seen(0), measured=measured(client))], mode="replace")
+        assert again.detectors[0].status == "unchanged"
+        other = replace(measured(client, flux=11.0), files=(replace(FILE, sha256=bytes(31) + b"x"),))
+        redone = client.ingest(visit(2), [DetectorData(0, seen(0), measured=other)], mode="replace")
+        assert redone.detectors[0].status == "replaced"
+    assert look.execute("select count(*) from l1.precovery_task").fetchone() == (0,)
+    rows = look.execute("select psf_flux from l1.dia_source where is_forced").fetchall()
+    assert rows == [(11.0,)]
+
+
 def test_a_replacement_that_retires_an_object_does_not_force_it(database: str, look: psycopg.Connection) -> None:
     with Client(database) as client:
         client.ingest(visit(1), [DetectorData(0, seen(0, 1))])
