@@ -75,6 +75,20 @@ def _dia_object_band_columns() -> list[Column[Any]]:
         column("psf_flux_ndata", "integer", "Number of epochs in the statistics"),
         column("psf_flux_min", "real", "Least psf_flux [nJy]", null=True),
         column("psf_flux_max", "real", "Largest psf_flux [nJy]", null=True),
+        column("psf_flux_err_mean", "real", "Mean of psf_flux_err [nJy]", null=True),
+        column("psf_flux_chi2", "double precision", "Chi squared of psf_flux about psf_flux_mean", null=True),
+        column(
+            "psf_flux_max_slope",
+            "double precision",
+            "Largest ratio of the changes of psf_flux and of time between successive epochs [nJy/d]",
+            null=True,
+        ),
+        column("science_flux_mean", "real", "Weighted mean of science_flux of the detections [nJy]", null=True),
+        column("science_flux_mean_err", "real", "1-sigma error of science_flux_mean [nJy]", null=True),
+        column("science_flux_sigma", "real", "Standard deviation of science_flux of the detections [nJy]", null=True),
+        column("fp_flux_mean", "real", "Weighted mean of science_flux of the forced rows [nJy]", null=True),
+        column("fp_flux_mean_err", "real", "1-sigma error of fp_flux_mean [nJy]", null=True),
+        column("fp_flux_sigma", "real", "Standard deviation of science_flux of the forced rows [nJy]", null=True),
     ]
 
 
