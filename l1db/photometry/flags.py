@@ -28,7 +28,8 @@ class ForcedFlag(IntFlag):
     EXTRAPOLATED_PSF = 256
     """The position lies outside the nodes between which the PSF is known."""
     BLENDED_UNRESOLVED = 512
-    """A neighbour is too close to be told apart: each is measured as if the other were not there."""
+    """A neighbour is too close to be told apart, and each is measured as if the other were not there; or there are more
+    neighbours than can be fitted together."""
     FAILED = 1024
     """The position is not finite, or the result does not fit a ``real`` column: flux and error are NaN."""
     ASSUMED_PSF = 2048
