@@ -79,8 +79,10 @@ grant execute on function
     l1_api.force_objects(l1.visit, l1.survey, timestamptz),
     l1_api.queue_forced(l1.visit, l1.survey, text),
     l1_api.add_images(bigint, smallint, text[], text[], bytea[], bigint[], text),
-    l1_api.measure_objects(l1.survey),
-    l1_api.open_versions(l1.survey, timestamptz),
+    l1_api.measure_positions(l1.survey, double precision),
+    l1_api.measure_bands(text, l1.survey, double precision),
+    l1_api.measure_objects(l1.visit, l1.survey),
+    l1_api.open_versions(l1.visit, l1.survey, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
     l1_api.close_ledger(l1.visit, timestamptz, jsonb)
     to l1_ingest, l1_admin;

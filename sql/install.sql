@@ -54,6 +54,8 @@
 \ir measure/list_forced.sql
 \ir measure/force_objects.sql
 \ir measure/queue_forced.sql
+\ir measure/measure_positions.sql
+\ir measure/measure_bands.sql
 \ir measure/measure_objects.sql
 \ir version/open_versions.sql
 \ir alert/ring_doorbell.sql

@@ -127,10 +127,10 @@ begin
         perform l1_api.queue_forced(v_visit, v_survey, 'new_object');
         v_timings := l1_api.lap(v_timings, 'force');
 
-        perform l1_api.measure_objects(v_survey);
+        perform l1_api.measure_objects(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');
 
-        perform l1_api.open_versions(v_survey, v_stamp);
+        perform l1_api.open_versions(v_visit, v_survey, v_stamp);
         v_timings := l1_api.lap(v_timings, 'version');
 
         perform l1_api.issue_alerts(v_visit, v_survey, v_stamp);

@@ -1,10 +1,10 @@
-create function l1_api.open_versions(p_survey l1.survey, p_stamp timestamptz)
+create function l1_api.open_versions(p_visit l1.visit, p_survey l1.survey, p_stamp timestamptz)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.open_versions(2)
+-- Function: l1_api.open_versions(3)
 --
 --   Closes the current version of every touched object and opens the next, likewise of each of its bands that changed;
 --   retires those that have no detection left.
@@ -43,21 +43,38 @@ begin
            psf_flux_sigma = m.psf_flux_sigma,
            psf_flux_ndata = m.psf_flux_ndata,
            psf_flux_min = m.psf_flux_min,
-           psf_flux_max = m.psf_flux_max
+           psf_flux_max = m.psf_flux_max,
+           psf_flux_err_mean = m.psf_flux_err_mean,
+           psf_flux_chi2 = m.psf_flux_chi2,
+           psf_flux_max_slope = m.psf_flux_max_slope,
+           science_flux_mean = m.science_flux_mean,
+           science_flux_mean_err = m.science_flux_mean_err,
+           science_flux_sigma = m.science_flux_sigma,
+           fp_flux_mean = m.fp_flux_mean,
+           fp_flux_mean_err = m.fp_flux_mean_err,
+           fp_flux_sigma = m.fp_flux_sigma
       from pg_temp.measured_band m
      where b.dia_object_id = m.dia_object_id
        and b.band = m.band
-       and (b.psf_flux_ndata, b.psf_flux_mean, b.psf_flux_mean_err, b.psf_flux_sigma, b.psf_flux_min, b.psf_flux_max)
+       and (b.psf_flux_ndata, b.psf_flux_mean, b.psf_flux_mean_err, b.psf_flux_sigma, b.psf_flux_min, b.psf_flux_max,
+            b.psf_flux_err_mean, b.psf_flux_chi2, b.psf_flux_max_slope, b.science_flux_mean, b.science_flux_mean_err,
+            b.science_flux_sigma, b.fp_flux_mean, b.fp_flux_mean_err, b.fp_flux_sigma)
            is distinct from
-           (m.psf_flux_ndata, m.psf_flux_mean, m.psf_flux_mean_err, m.psf_flux_sigma, m.psf_flux_min, m.psf_flux_max);
+           (m.psf_flux_ndata, m.psf_flux_mean, m.psf_flux_mean_err, m.psf_flux_sigma, m.psf_flux_min, m.psf_flux_max,
+            m.psf_flux_err_mean, m.psf_flux_chi2, m.psf_flux_max_slope, m.science_flux_mean, m.science_flux_mean_err,
+            m.science_flux_sigma, m.fp_flux_mean, m.fp_flux_mean_err, m.fp_flux_sigma);
     get diagnostics v_updated = row_count;
 
     -- Bands that are new to an object.
     if v_updated < (select count(*) from pg_temp.measured_band) then
         insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
-                                        psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max)
+                                        psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max, psf_flux_err_mean,
+                                        psf_flux_chi2, psf_flux_max_slope, science_flux_mean, science_flux_mean_err,
+                                        science_flux_sigma, fp_flux_mean, fp_flux_mean_err, fp_flux_sigma)
         select m.dia_object_id, m.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
-               m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max
+               m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max, m.psf_flux_err_mean,
+               m.psf_flux_chi2, m.psf_flux_max_slope, m.science_flux_mean, m.science_flux_mean_err,
+               m.science_flux_sigma, m.fp_flux_mean, m.fp_flux_mean_err, m.fp_flux_sigma
           from pg_temp.measured_band m
          where not exists (select
                              from l1.dia_object_band b
@@ -68,10 +85,11 @@ begin
 
     -- Bands that have no epoch in the window any more, and what a replacement left behind: objects without detections.
     v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
-    if v_withdraws or p_survey.history_days is not null then
+    if v_withdraws or exists (select from pg_temp.touched t where t.all_bands) then
         delete from l1.dia_object_band b
          using pg_temp.touched t
          where b.dia_object_id = t.dia_object_id
+           and (b.band = p_visit.band or t.all_bands)
            and not exists (select
                              from pg_temp.measured_band m
                             where m.dia_object_id = b.dia_object_id
@@ -89,5 +107,5 @@ begin
     end if;
 end
 $$;
-comment on function l1_api.open_versions(l1.survey, timestamptz) is
+comment on function l1_api.open_versions(l1.visit, l1.survey, timestamptz) is
     'Closes the current version of every touched object and opens the next';
