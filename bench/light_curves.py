@@ -1,8 +1,8 @@
-"""A visit whose objects have long light curves, against the same visit with short ones: ``python -m bench.light_curves``.
+"""A visit of objects with long light curves, against the same with short ones: ``python -m bench.light_curves``.
 
-Ten thousand objects over a focal plane, all of them seen again by each visit.  The histories: 2 epochs; 100 epochs over
-six bands, of which 17 in the visit's; 100 epochs in the visit's band alone.  Each in a database of its own on the server
-of L1DB_DSN, dropped at the end.
+Ten thousand objects over a focal plane, all of them seen again by each visit.  The histories: 2 epochs; 100 epochs
+over six bands, of which 17 in the visit's; 100 epochs in the visit's band alone.  Each in a database of its own on the
+server of L1DB_DSN, dropped at the end.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def fill(dsn: str, n_epochs: int, bands: str, sky: np.ndarray, rng: np.random.Ge
                 changed.get(name, f"x.{name}").format(e=epoch, band=bands[epoch % len(bands)]) for name in names
             )
             connection.execute(
-                f"insert into l1.dia_source ({', '.join(names)}) select {values} from first_epoch x order by dia_object_id"
+                f"insert into l1.dia_source ({', '.join(names)}) "
+                f"select {values} from first_epoch x order by dia_object_id"
             )
     with psycopg.connect(dsn, autocommit=True) as connection:
         for table in ("dia_source", "dia_object", "dia_object_band"):

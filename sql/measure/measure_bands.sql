@@ -10,7 +10,7 @@ as $$
 --
 -- Parameters:
 --   p_band           - the band of the visit
---   p_survey         - the rules in force: whether forced rows enter the statistics of psf_flux
+--   p_survey         - the rules in force: whether forced rows enter the statistics (those of fp_flux are of them alone)
 --   p_first_mjd_tai  - before this no window begins, MJD TAI [d]
 -- Reads:   pg_temp.touched, l1.dia_source
 -- Writes:  pg_temp.measured_band
@@ -35,12 +35,12 @@ begin
                min(e.flux),
                max(e.flux),
                avg(e.flux_err),
-               greatest(sum(e.weight * e.deviation ^ 2) - sum(e.weight * e.deviation) ^ 2 / sum(e.weight), 0),
+               case when count(e.weight) > 0
+                    then greatest(sum(e.weight * e.deviation ^ 2) - sum(e.weight * e.deviation) ^ 2 / sum(e.weight), 0) end,
                max(e.slope),
-               sum(e.science_flux * e.science_weight) filter (where not e.is_forced)
-                   / sum(e.science_weight) filter (where not e.is_forced),
-               1 / sqrt(sum(e.science_weight) filter (where not e.is_forced)),
-               stddev_samp(e.science_flux) filter (where not e.is_forced),
+               sum(e.science_flux * e.science_weight) filter (where e.counts) / sum(e.science_weight) filter (where e.counts),
+               1 / sqrt(sum(e.science_weight) filter (where e.counts)),
+               stddev_samp(e.science_flux) filter (where e.counts),
                sum(e.science_flux * e.science_weight) filter (where e.is_forced)
                    / sum(e.science_weight) filter (where e.is_forced),
                1 / sqrt(sum(e.science_weight) filter (where e.is_forced)),
@@ -55,17 +55,19 @@ begin
                 select x.band,
                        x.midpoint_mjd_tai,
                        x.is_forced,
-                       case when used.flux then x.psf_flux::double precision end as flux,
-                       case when used.flux then x.psf_flux_err::double precision end as flux_err,
-                       case when used.flux and x.psf_flux_err > 0
+                       rule.counts,
+                       case when rule.counts then x.psf_flux::double precision end as flux,
+                       case when rule.counts and x.psf_flux is not null
+                            then x.psf_flux_err::double precision end as flux_err,
+                       case when rule.counts and x.psf_flux is not null and x.psf_flux_err > 0
                             then 1 / x.psf_flux_err::double precision ^ 2 end as weight,
                        x.science_flux::double precision as science_flux,
                        case when x.science_flux is not null and x.science_flux_err > 0
                             then 1 / x.science_flux_err::double precision ^ 2 end as science_weight
                   from l1.dia_source x
                  cross join lateral (
-                    select x.psf_flux is not null and (not x.is_forced or p_survey.stats_include_forced) as flux
-                 ) as used
+                    select not x.is_forced or p_survey.stats_include_forced as counts
+                 ) as rule
                  where x.dia_object_id = t.dia_object_id
                    and x.midpoint_mjd_tai >= t.first_mjd_tai
                    and x.midpoint_mjd_tai >= p_first_mjd_tai
