@@ -27,13 +27,21 @@ grant execute on function
     l1_api.sky_cells(double precision, double precision, double precision),
     l1_api.cone_search(double precision, double precision, double precision),
     l1_api.light_curve(bigint),
+    l1_api.oldest_announced(),
+    l1_api.has_committed_since(pg_snapshot),
+    l1_api.settled_time(pg_snapshot),
+    l1_api.safe_asof(),
+    l1_api.dia_object_asof(timestamptz),
+    l1_api.dia_object_band_asof(timestamptz),
+    l1_api.dia_source_asof(timestamptz),
+    l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz),
     l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz)
     to l1_read, l1_ingest, l1_publish, l1_admin;
 
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
 grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
 grant insert, update, delete on l1.image, l1.precovery_task to l1_ingest, l1_admin;
-grant insert on l1.alert to l1_ingest, l1_admin;
+grant insert on l1.alert, l1.stamp to l1_ingest, l1_admin;
 grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
 grant execute on function
     l1_api.ensure_partitions(double precision),
@@ -69,6 +77,7 @@ grant execute on function
     l1_api.list_touched(l1.survey),
     l1_api.list_bereaved(l1.visit, l1.survey),
     l1_api.clock(),
+    l1_api.stamp_key(timestamptz),
     l1_api.take_stamp(timestamptz),
     l1_api.newest_withdrawn(l1.visit),
     l1_api.withdraw_attempts(l1.visit, l1.survey, timestamptz),

@@ -4,9 +4,15 @@
 \ir maintain/current_survey.sql
 \ir sky/bounding_cap.sql
 \ir sky/sky_cells.sql
+\ir sky/small_cell.sql
 \ir sky/lock_cells.sql
 \ir sky/lock_sky.sql
 \ir version/clock.sql
+\ir version/stamp_key.sql
+\ir version/oldest_announced.sql
+\ir version/has_committed_since.sql
+\ir version/settled_time.sql
+\ir version/safe_asof.sql
 \ir version/take_stamp.sql
 \ir version/stamp_in_force.sql
 \ir version/keep_dia_source_history.sql
@@ -75,6 +81,10 @@
 \ir query/cone_search.sql
 \ir query/light_curve.sql
 \ir query/dia_object_version.sql
+\ir query/dia_object_asof.sql
+\ir query/dia_object_band_asof.sql
+\ir query/dia_source_asof.sql
+\ir query/cone_search_asof.sql
 \ir query/night_summary.sql
 \ir query/consumer_status.sql
 \ir maintain/change_survey.sql

@@ -63,6 +63,18 @@ dia_object_history = Table(
     comment="Former versions of DiaObjects",
 )
 
+dia_object_former_place = Table(
+    "dia_object_former_place",
+    metadata,
+    column("dia_object_id", "bigint", "DiaObject", autoincrement=False),
+    column("left_at", "timestamptz", "End of the last version that lay there (database time)"),
+    column("ra", "double precision", "Right ascension of that version, ICRS [deg]"),
+    column("dec", "double precision", "Declination of that version, ICRS [deg]"),
+    PrimaryKeyConstraint("dia_object_id", "left_at"),
+    Index("dia_object_former_place_q3c_idx", func.q3c_ang2ipix(text("ra"), text("dec"))),
+    comment="Where DiaObjects last were before they left a small cell of the sky or were retired; append-only",
+)
+
 
 def _dia_object_band_columns() -> list[Column[Any]]:
     return [

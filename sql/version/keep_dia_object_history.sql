@@ -8,10 +8,12 @@ as $$
 -- Trigger function: l1_api.keep_dia_object_history(0)
 --
 --   Writes the former versions of changed and deleted rows of l1.dia_object to its history, once per statement, so that
---   current + history = every version ever.
+--   current + history = every version ever; and the places of those that have left their small cell of the sky, so that
+--   cone_search_asof finds every version without an index on all of them.
 --
 -- Reads:   the transition tables; settings l1.stamp, l1.closed_reason
--- Writes:  l1.dia_object_history, whose columns are the closing ones, then those of l1.dia_object
+-- Writes:  l1.dia_object_history, whose columns are the closing ones, then those of l1.dia_object;
+--          l1.dia_object_former_place
 declare
     v_stamp timestamptz;
 begin
@@ -34,6 +36,19 @@ begin
            null::bigint,
            former.*
       from former;
+
+    if tg_op = 'UPDATE' then
+        insert into l1.dia_object_former_place (dia_object_id, left_at, ra, dec)
+        select former.dia_object_id, v_stamp, former.ra, former.dec
+          from former
+          join present
+            on present.dia_object_id = former.dia_object_id
+         where l1_api.small_cell(former.ra, former.dec) <> l1_api.small_cell(present.ra, present.dec);
+    else
+        insert into l1.dia_object_former_place (dia_object_id, left_at, ra, dec)
+        select former.dia_object_id, v_stamp, former.ra, former.dec
+          from former;
+    end if;
 
     return null;
 end

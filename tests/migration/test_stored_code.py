@@ -198,7 +198,11 @@ def test_functions_on_working_tables_name_them_and_run_as_their_caller(connectio
     ).fetchone() == (False,)
 
 
-@pytest.mark.parametrize("function", ["cone_search", "light_curve", "alerts_between"])
+@pytest.mark.parametrize(
+    "function",
+    ["cone_search", "light_curve", "alerts_between", "dia_object_asof", "dia_object_band_asof", "dia_source_asof",
+     "cone_search_asof"],
+)  # fmt: skip
 def test_views_with_parameters_can_be_inlined(connection: psycopg.Connection, function: str) -> None:
     rows = connection.execute(
         """select p.proconfig, p.provolatile, p.proisstrict, p.prosecdef, l.lanname
