@@ -166,6 +166,31 @@ def test_versions_of_an_object_come_by_index(large: psycopg.Connection, large_ta
     assert not scans(plan, large_tables)
 
 
+@pytest.mark.parametrize("time", ["now()", "timestamptz '2026-01-01'", "l1_api.safe_asof()"])
+@pytest.mark.parametrize(
+    ("query", "indexes"),
+    [
+        ("select * from l1_api.cone_search_asof(150, 0, 60, {t})",
+         ["dia_object_q3c_idx", "dia_object_history_pkey"]),
+        ("select * from l1_api.dia_object_asof({t}) where dia_object_id = 4711",
+         ["dia_object_pkey", "dia_object_history_pkey"]),
+        ("select * from l1_api.dia_object_band_asof({t}) where dia_object_id = 4711",
+         ["dia_object_band_pkey", "dia_object_band_history_pkey"]),
+        ("select * from l1_api.dia_source_asof({t}) where dia_source_id = 4711",
+         ["dia_source_60990_dia_source_id_idx", "dia_source_61020_dia_source_id_idx"]),
+        ("select a.* from l1_api.cone_search(150, 0, 30) c join l1_api.dia_object_asof({t}) a using (dia_object_id)",
+         ["dia_object_q3c_idx", "dia_object_pkey", "dia_object_history_pkey"]),
+    ],
+)  # fmt: skip
+def test_what_was_known_is_looked_up_by_indexes(
+    time: str, query: str, indexes: list[str], large: psycopg.Connection, large_tables: set[str]
+) -> None:
+    plan = plan_of(large, query.format(t=time))
+    assert "Function Scan" not in plan
+    assert all(index in plan for index in indexes), plan
+    assert not scans(plan, large_tables), plan
+
+
 def test_new_alerts_are_found_without_reading_the_old(large: psycopg.Connection, large_tables: set[str]) -> None:
     plan = plan_of(
         large, "select * from l1_api.alerts_between(pg_current_snapshot(), pg_current_snapshot(), null, null, null)"
