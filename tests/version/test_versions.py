@@ -197,13 +197,18 @@ def test_every_changed_or_deleted_row_goes_to_the_history(table: str, night: psy
     assert night.execute(closed_now).fetchone() == before
 
 
-APPEND_ONLY = ("dia_object_history", "dia_object_band_history", "dia_source_history", "alert", "survey")
+APPEND_ONLY = (
+    "dia_object_history", "dia_object_band_history", "dia_source_history", "dia_object_former_place", "stamp", "alert",
+    "survey",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["update l1.{table} set {column} = {column}", "delete from l1.{table}"])
 def test_what_is_written_stays(statement: str, table: str, night: psycopg.Connection) -> None:
-    column = {"alert": "stamp", "survey": "name"}.get(table, "validity_end")
+    column = {"alert": "stamp", "survey": "name", "stamp": "stamp", "dia_object_former_place": "left_at"}.get(
+        table, "validity_end"
+    )
     with pytest.raises(psycopg.Error, match=f"{table} is append-only"):
         night.execute(statement.format(table=table, column=column))
 
