@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
@@ -160,9 +161,10 @@ class Client:
             self._opened.pop(visit.visit, None)  # somebody may have corrected it
             raise self._refusal(visit, error, stack.row_numbers if stack else np.empty(0, np.int64)) from None
         timings = results[0][-1] if results else {}
+        trouble = {d.detector: d.measured.trouble for d in detectors if d.measured is not None}
         return IngestResult(
             visit=visit.visit,
-            detectors=tuple(DetectorResult(*row[:-1]) for row in results),
+            detectors=tuple(replace(DetectorResult(*row[:-1]), image_trouble=trouble.get(row[0])) for row in results),
             seconds={**clock.seconds, **timings},
         )
 

@@ -151,6 +151,8 @@ class DetectorResult:
     ``released``, or ``revised`` (the same data were stored before, and a source of them that was the duplicate of a
     replaced one has an object now).  The counts are those of the detector as it is stored; of a supplemented or revised
     one they say what this call added, which for a revised one is a negative number of sources without object.
+    ``image_trouble`` says why the images that this call was given could not be measured; None if they could, or none
+    came.
     """
 
     detector: int
@@ -164,6 +166,7 @@ class DetectorResult:
     n_forced: int
     n_forced_queued: int
     time_processed: datetime
+    image_trouble: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,3 +196,8 @@ class IngestResult:
     def n_forced(self) -> int:
         """Forced measurements stored, over all detectors."""
         return sum(d.n_forced for d in self.detectors)
+
+    @property
+    def n_forced_queued(self) -> int:
+        """Forced measurements that were expected and could not be made, over all detectors."""
+        return sum(d.n_forced_queued for d in self.detectors)

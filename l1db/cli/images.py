@@ -45,5 +45,5 @@ def add(
                 int(visits.value("visit", i)), int(visits.value("detector", i)), visits.images[i]
             )
             report("images", done, len(rows))
-    detectors = f"{len(rows)} detector{'s' if len(rows) > 1 else ''}"
-    print(f"images of {detectors} are known; {queued} forced measurements queued")
+    count = terminal.count
+    print(f"images of {count(len(rows), 'detector')} are known; {count(queued, 'forced measurement')} queued")

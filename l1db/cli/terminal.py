@@ -31,6 +31,11 @@ def output() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """A number and what it is of: ``1 source``, ``2 sources``."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
 def remark(line: str) -> None:
     """One line beside the results."""
     print(f"l1db: {line}", file=sys.stderr)
