@@ -26,7 +26,7 @@ from l1db.errors import BadRow, DatabaseError, InputError, RefusedError
 from l1db.footprint import polygon_wkt
 from l1db.stack import Stack, detector_columns, forced_columns, image_columns, refusal
 from l1db.targets import TARGET_ROW, Targets, assign
-from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
+from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit, refuse_unknown_kinds
 
 Mode = Literal["new", "replace", "release", "supplement"]
 
@@ -221,6 +221,7 @@ class Client:
         """
         from l1db.forced import describe_images
 
+        refuse_unknown_kinds(images, f"visit {visit}, detector {detector}")
         files, corners = describe_images(images)
         footprint = None if corners is None else polygon_wkt(corners, f"visit {visit}, detector {detector}")
         try:

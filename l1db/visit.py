@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from l1db.errors import InputError
+
 Columns = Mapping[str, ArrayLike]
 
 # The images of a detector: what was seen, minus the template; what was seen, calibrated; what it was compared with; and
 # what changed between the snaps, second minus first.
 IMAGE_KINDS = ("difference", "science", "template", "snap_difference")
+
+
+def refuse_unknown_kinds(images: Mapping[str, str], where: str) -> None:
+    """Raise InputError if images are of kinds that l1db does not know, and would not measure."""
+    if unknown := [kind for kind in images if kind not in IMAGE_KINDS]:
+        raise InputError(f"{where}: {unknown[0]!r} is no kind of image; known are {', '.join(IMAGE_KINDS)}")
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,9 @@ class DetectorData:
     row_numbers: NDArray[np.int64] | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     measured: Measured | None = None
+
+    def __post_init__(self) -> None:
+        refuse_unknown_kinds(self.images, f"detector {self.detector}")
 
     def __len__(self) -> int:
         return next((len(column) for column in map(np.asarray, self.sources.values())), 0)

@@ -23,7 +23,7 @@ def ingest(
         Path | None, typer.Option(metavar="TABLE", help="Table with a row per visit and detector.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Connections at work at once, each on a detector.")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns, of TABLE too.")] = False,
     skip_bad: Annotated[
         bool,
         typer.Option(

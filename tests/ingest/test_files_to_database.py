@@ -353,6 +353,11 @@ def test_strict_refuses_unknown_columns_which_else_are_remarked_upon(database: s
     outcome = l1db("ingest", path, dsn=database)
     assert outcome.code == 0
     assert outcome.err == f"l1db: {path}: ignored unknown column seeing\n"
+    path = write(sources(), tmp_path / "plain.csv")
+    visits = tmp_path / "visits.csv"
+    visits.write_text("visit,detector,band,midpointMjdTai,diference\n5,2,r,60000.5,d.fits\n")
+    told = f"{visits}: unknown column diference (is it difference?) (--strict)"
+    assert refused(database, path, "--visits", visits, "--strict") == f"l1db: {told}"
 
 
 def test_images_that_cannot_be_measured_are_told_with_their_detectors(database: str, tmp_path: Path) -> None:
