@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from l1db.errors import InputError
 from l1db.images.exposure import BAD_PLANES, Exposure
 from l1db.images.fits import read_exposure
+from l1db.images.identity import refuse_other
 from l1db.images.psf import GaussianPsf, MoffatPsf
 from l1db.images.uri import describe
 from l1db.photometry import ForcedFlag, forced_photometry
@@ -58,30 +59,47 @@ def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindT
     Returns
     -------
     list[DetectorData]
-        With what was measured.  An image that cannot be used ends no ingest: ``measured.trouble`` says why, and
-        nothing is measured on that detector.
+        With what was measured.  An image that cannot be used, or by its header is another, ends no ingest:
+        ``measured.trouble`` says why, and nothing is measured on that detector.
     """
     return [
-        replace(d, measured=_measured(d, _read(d), find_targets)) if d.images and d.measured is None else d
+        replace(d, measured=_measured(d, _read(visit, d), find_targets)) if d.images and d.measured is None else d
         for d in detectors
     ]
 
 
-def describe_images(images: Mapping[str, str]) -> tuple[list[ImageFile], FloatArray | None]:
-    """The files of images, and the corners of the difference image, shape (k, 2), degrees.
+def describe_image(
+    kind: str, uri: str, detector: int, visit: int, exposed: Visit | None
+) -> tuple[ImageFile, FloatArray | None]:
+    """The file of an image that is to be measured later, and if it is the difference image, its corners.
+
+    Parameters
+    ----------
+    kind, uri
+        One of `l1db.visit.IMAGE_KINDS`, and where it is.
+    detector, visit
+        What it shows.
+    exposed
+        What is known of the visit.
+
+    Returns
+    -------
+    file : ImageFile
+    corners : ndarray, shape (k, 2), or None
+        Degrees.
 
     Raises
     ------
     InputError
-        If a file cannot be read.
+        If the file cannot be read, or by its header is another image.
     """
-    files = [_file(kind, uri) for kind, uri in images.items()]
-    return files, _corners(images["difference"]) if "difference" in images else None
-
-
-def _corners(uri: str) -> FloatArray:
-    # They do not depend on the PSF: whether there is one shows when the image is measured.
-    return read_exposure(uri, default_psf=GaussianPsf(1.0)).corners()
+    file = _file(kind, uri)
+    if kind not in COLUMNS:
+        return file, None
+    # Nothing here depends on the PSF: whether there is one shows when the image is measured.
+    exposure = read_exposure(uri, default_psf=GaussianPsf(1.0))
+    refuse_other(exposure, uri, kind, detector, visit, exposed)
+    return file, exposure.corners() if kind == "difference" else None
 
 
 def _file(kind: str, uri: str) -> ImageFile:
@@ -100,7 +118,7 @@ class _Read:
     trouble: str | None
 
 
-def _read(detector: DetectorData) -> _Read:
+def _read(visit: Visit, detector: DetectorData) -> _Read:
     exposures: dict[str, Exposure] = {}
     files = []
     trouble = None if "difference" in detector.images else "there is no difference image"
@@ -110,7 +128,9 @@ def _read(detector: DetectorData) -> _Read:
         try:
             file = _file(kind, uri)
             if kind in COLUMNS:
-                exposures[kind] = read_exposure(uri, default_psf=assumed)
+                exposure = read_exposure(uri, default_psf=assumed)
+                refuse_other(exposure, uri, kind, detector.detector, visit.visit, visit)
+                exposures[kind] = exposure
         except InputError as error:
             trouble = trouble or str(error)
             continue
