@@ -351,7 +351,7 @@ def test_status_tells_what_is_there_and_what_waits(database: str) -> None:
 def test_status_tells_what_waits_for_images(database: str) -> None:
     """Of what is not withdrawn.  Seen red without the query of tasks, and with withdrawn detectors counted."""
     told = l1db("status", dsn=database).out
-    assert re.search(r"^forced     0 fluxes; no measurement waits\nimages     measured wherever they came$", told, re.M)
+    assert re.search(r"^forced     0 rows; no measurement waits\nimages     measured wherever they came$", told, re.M)
     seen = {"ra": [10.0], "dec": [0.0], "psf_flux": [1000.0], "psf_flux_err": [100.0]}
     footprint = [(9.9, -0.1), (10.1, -0.1), (10.1, 0.1), (9.9, 0.1)]
     trouble = Measured(footprint=footprint, trouble="/images/[d].fits: does not exist")
@@ -365,7 +365,7 @@ def test_status_tells_what_waits_for_images(database: str) -> None:
             mode="replace",
         )
     told = l1db("status", dsn=database).out
-    assert "forced     0 fluxes; 2 measurements wait in precovery_task (2 no_image)\n" in told
+    assert "forced     0 rows; 2 measurements wait in precovery_task (2 no_image)\n" in told
     assert "images     not measured on 2 detectors: see below\n" in told
     rows = re.findall(r"^ +([23]) +([45])  (\S.*?) *$", told, re.MULTILINE)
     assert rows == [("2", "4", "/images/[d].fits: does not exist"), ("3", "5", "no WCS")]

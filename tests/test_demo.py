@@ -173,7 +173,7 @@ def test_the_object_shown_has_several_of_both(shown: Shown, curve: LightCurve) -
     assert min(len(curve.detected), len(curve.forced)) >= 3
     assert list(curve.points) == sorted(curve.points, key=lambda point: point.mjd)
     assert len(panels([point.mjd for point in curve.points])) == 3
-    assert "(capital letter: detected in that band; small: forced flux in it; *: several meet)" in shown.out
+    assert "(capital letter: detected in that band; small: forced flux; *: several meet)" in shown.out
     drawn = "".join(line.partition("│")[2] for line in shown.out.splitlines() if "│" in line)
     assert 0 < sum(map(str.isupper, drawn)) <= len(curve.detected)
     assert 0 < sum(map(str.islower, drawn)) <= len(curve.forced)

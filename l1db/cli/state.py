@@ -115,7 +115,7 @@ def status() -> None:
         ("alerts", f"{alerts}"),
         ("doorbell", f"notification queue {100 * queue:.1f} % full"
                      + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
-        ("forced", f"{terminal.count(forced, 'flux', 'fluxes')}; " + _waiting(waiting)),
+        ("forced", f"{terminal.count(forced, 'row')}; " + _waiting(waiting)),
         ("images", f"not measured on {terminal.count(len(trouble), 'detector')}: see below" if trouble
                    else "measured wherever they came"),
         ("breaker", f"stopped {terminal.count(len(stopped), 'detector')}: look, then `l1db ingest --release`" if stopped

@@ -53,7 +53,7 @@ def _show_light_curve(console: Console, curve: LightCurve) -> None:
     )
     for line in plot(curve.points):
         console.print(line, soft_wrap=True, markup=False)
-    small = "; small: forced flux in it" if curve.forced else ""
+    small = "; small: forced flux" if curve.forced else ""
     console.print(f"(capital letter: detected in that band{small}; *: several meet)")
 
 
