@@ -68,9 +68,22 @@ def cutouts(exposure: Exposure, ra: ArrayLike, dec: ArrayLike, sizes: ArrayLike 
         FITS files.  The position is within half a pixel of the middle of each, also where that is beyond the border of
         the exposure: pixels that are not on it are NaN in image and variance and NO_DATA in the mask (a plane that is
         added where the exposure has none).  None where not a single pixel of the cutout is on the exposure.
+
+    Raises
+    ------
+    InputError
+        If positions and sizes do not fit each other, or the mask has no bit left for NO_DATA.
     """
-    ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
-    sides = np.broadcast_to(np.clip(np.asarray(sizes, dtype=np.int64), SMALLEST, LARGEST), ra.shape)
+    try:
+        ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
+        wanted = np.broadcast_to(np.asarray(sizes, dtype=float), ra.shape)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"cutouts need numbers, as many sizes as positions or one: {error}") from None
+    if ra.ndim != 1 or ra.shape != dec.shape:
+        raise InputError(f"cutouts need as many ra as dec, in one dimension, not shapes {ra.shape} and {dec.shape}")
+    if np.isnan(wanted).any():
+        raise InputError("a cutout's size is not a number")
+    sides = np.clip(wanted, SMALLEST, LARGEST).astype(np.int64)
     x, y = exposure.pixel(ra, dec)
     ny, nx = exposure.shape
     with np.errstate(invalid="ignore"):

@@ -268,6 +268,13 @@ def test_survey_set_makes_a_version_with_typed_values(database: str) -> None:
     assert re.search(r"^bands +u,g,r,i,z,y ", l1db("survey", "show", "--version", 1, dsn=database).out, re.MULTILINE)
 
 
+def test_none_is_a_value_of_the_rule_that_has_it(database: str) -> None:
+    assert l1db("survey", "set", "forced_on=none", "--reason", "no images yet", dsn=database).code == 0
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("select forced_on from l1.survey order by survey_version desc limit 1").fetchall()
+    assert rows == [("none",)]
+
+
 def test_survey_set_of_what_is_so_already_makes_no_version(rollback_dsn: str) -> None:
     with psycopg.connect(rollback_dsn) as connection:
         row = connection.execute("select history_days, max_new_objects from l1.survey").fetchone()
@@ -366,7 +373,7 @@ def test_status_tells_what_waits_for_images(database: str) -> None:
         )
     told = l1db("status", dsn=database).out
     assert "forced     0 rows; 2 measurements wait in precovery_task (2 no_image)\n" in told
-    assert "images     not measured on 2 detectors: see below\n" in told
+    assert "images     not measured on 2 detectors: mend, then `l1db ingest --replace`\n" in told
     rows = re.findall(r"^ +([23]) +([45])  (\S.*?) *$", told, re.MULTILINE)
     assert rows == [("2", "4", "/images/[d].fits: does not exist"), ("3", "5", "no WCS")]
 

@@ -116,7 +116,7 @@ def status() -> None:
         ("doorbell", f"notification queue {100 * queue:.1f} % full"
                      + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
         ("forced", f"{terminal.count(forced, 'row')}; " + _waiting(waiting)),
-        ("images", f"not measured on {terminal.count(len(trouble), 'detector')}: see below" if trouble
+        ("images", f"not measured on {terminal.count(len(trouble), 'detector')}: mend, then `l1db ingest --replace`" if trouble
                    else "measured wherever they came"),
         ("breaker", f"stopped {terminal.count(len(stopped), 'detector')}: look, then `l1db ingest --release`" if stopped
                     else "stopped no detector"),

@@ -104,7 +104,8 @@ def _not_allowed(connection: psycopg.Connection[Any], error: psycopg.Error, chan
 
 def _value(rule: str, text: str, sql_type: str) -> Any:
     """A rule's new value, as JSON takes it."""
-    if text.strip().lower() in ("", "none", "null"):
+    # "none" is a value of some rules, and no value of the others.
+    if text.strip().lower() in ("", "null") or (text.strip().lower() == "none" and sql_type != "text"):
         return None
     try:
         if sql_type.endswith("[]"):

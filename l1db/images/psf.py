@@ -22,7 +22,8 @@ from l1db.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
-_SMALLEST, _LARGEST = 21, 41  # pixels: width of a stamp, unless one is asked for
+_SMALLEST, _USUAL, _LARGEST = 21, 41, 201  # pixels: width of a stamp, unless one is asked for
+_HELD = 0.999  # of an image's sum, by its stamp
 _IMAGE_DEGREE = 12  # of the polynomials in the phase, for a model that is an image
 _QUADRATURE = 8  # Gauss-Legendre points per pixel and axis
 _FINE = 8  # samples per pixel on which the width of an image is measured
@@ -65,7 +66,7 @@ class GaussianPsf:
     fwhm
         Pixels, before the integration over pixels.
     size
-        Default width of a stamp, odd; 2 ceil(3 fwhm) + 1 within 21 and 41 if not given.
+        Default width of a stamp, odd; 2 ceil(3 fwhm) + 1 within 21 and 201 if not given.
     """
 
     fwhm: float
@@ -114,7 +115,7 @@ class MoffatPsf:
     beta
         How steeply the wings fall; above 1.
     size
-        Default width of a stamp, odd; 2 ceil(3 fwhm) + 1 within 21 and 41 if not given.
+        Default width of a stamp, odd; 2 ceil(3 fwhm) + 1 within 21 and 201 if not given.
     """
 
     fwhm: float
@@ -173,7 +174,7 @@ class ImagePsf:
     Attributes
     ----------
     size
-        Width of the array in pixels, odd, at most 41.
+        Width of the array in pixels, odd; of one that is wider than 41, what holds 0.999 of its sum.
     """
 
     array: FloatArray
@@ -201,11 +202,22 @@ class ImagePsf:
         extent = (max(array.shape) - 1) // self.oversampling + 1
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "_spline", _Spline.through(array, int(self.oversampling), self.pixel_integrated))
-        object.__setattr__(self, "size", min(extent - (extent + 1) % 2, _LARGEST))
+        object.__setattr__(self, "size", self._holding(extent - (extent + 1) % 2))
         fine = np.arange(-(self.size * _FINE // 2), self.size * _FINE // 2 + 1) / _FINE
         image = self._spline.at(fine, fine)
         above = np.count_nonzero(image > image.max() / 2) / _FINE**2  # square pixels
         object.__setattr__(self, "fwhm", 2 * math.sqrt(above / math.pi))
+
+    def _holding(self, widest: int) -> int:
+        """The usual width, or that which holds nearly all of the image."""
+        if widest <= _USUAL:
+            return widest
+        offset = np.arange(widest, dtype=np.float64) - widest // 2
+        pixels = self._spline.at(offset, offset)
+        size = _USUAL
+        while size < min(widest, _LARGEST) and _central(pixels, size).sum() < _HELD * pixels.sum():
+            size += 2
+        return size
 
     def stamps(self, x: ArrayLike, y: ArrayLike, size: int | None = None) -> FloatArray:
         """See `Psf.stamps`."""
@@ -396,6 +408,11 @@ def _fill_in_size(psf: GaussianPsf | MoffatPsf) -> None:
         raise InputError(f"a PSF's width must be a positive number of pixels, not {psf.fwhm}")
     size = min(max(2 * math.ceil(3 * psf.fwhm) + 1, _SMALLEST), _LARGEST) if psf.size is None else _width(psf.size)
     object.__setattr__(psf, "size", size)
+
+
+def _central(pixels: FloatArray, size: int) -> FloatArray:
+    first = (len(pixels) - size) // 2
+    return pixels[first : first + size, first : first + size]
 
 
 def _width(size: int) -> int:

@@ -37,7 +37,7 @@ LEAK = 0.05  # sigma
 UNRESOLVED = 0.3
 HALO = 4.0
 MAX_CORE = 24
-MAX_MEMBERS = 72  # of core and halo; where more crowd, the nearest
+MAX_MEMBERS = 160  # of core and halo; where more crowd, the nearest, and the core counts as unresolved
 
 _PIXELS_AT_ONCE = 200_000  # of models: what fits the cache
 _STEP = 8  # pixels: squares are of so many different widths
@@ -47,15 +47,19 @@ _DEGENERATE = 1e-8  # eigenvalue of A with unit diagonal: combinations below it 
 
 @dataclass(frozen=True)
 class Block:
-    """Positions fitted together, by index; the first ``n_core`` are those whose results count."""
+    """Positions fitted together, by index; the first ``n_core`` are those whose results count.
+
+    ``is_cut``: more crowd around the core than are members.
+    """
 
     members: IntArray
     n_core: int
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Results for the ``members``, by index; those in ``unresolved`` have a neighbour that is too close."""
+    """Results for the ``members``, by index; ``unresolved`` are those with a neighbour too close, or too many."""
 
     members: IntArray
     flux: FloatArray
@@ -93,7 +97,9 @@ def blocks(
             yield Block(among[group], size)
             continue
         for core in _parts(x, y, group):
-            yield Block(among[np.concatenate([core, _halo(x, y, group, core, HALO * fwhm)])], len(core))
+            halo = _halo(x, y, group, core, HALO * fwhm)
+            nearest = halo[: MAX_MEMBERS - len(core)]
+            yield Block(among[np.concatenate([core, nearest])], len(core), len(nearest) < len(halo))
 
 
 def _neighbours(
@@ -173,14 +179,14 @@ def _parts(x: FloatArray, y: FloatArray, group: IntArray) -> Iterator[IntArray]:
 
 
 def _halo(x: FloatArray, y: FloatArray, group: IntArray, core: IntArray, width: float) -> IntArray:
-    """Members of the group around the core, the nearest if there are too many."""
+    """Members of the group around the core, the nearest first."""
     gap_x = np.maximum(np.maximum(x[core].min() - x[group], x[group] - x[core].max()), 0.0)
     gap_y = np.maximum(np.maximum(y[core].min() - y[group], y[group] - y[core].max()), 0.0)
     near = group[np.hypot(gap_x, gap_y) < width]
     near = near[~np.isin(near, core)]
     distance = np.hypot(x[near, None] - x[core], y[near, None] - y[core]).min(axis=1, initial=np.inf)
-    nearest: IntArray = near[np.argsort(distance, kind="stable")[: MAX_MEMBERS - len(core)]]
-    return nearest
+    ordered: IntArray = near[np.argsort(distance, kind="stable")]
+    return ordered
 
 
 def fit_blocks(
@@ -246,7 +252,8 @@ def _fit(
         chi2[block, target] = scene.only(block).chi2(fluxes)[0, target]
     unresolved |= core & unmeasured
     done = core & ~unmeasured
-    return Fit(members[done], flux[done], flux_err[done], chi2[done], members[unresolved])
+    crowded = core & np.array([block.is_cut for block in blocks])[:, None]
+    return Fit(members[done], flux[done], flux_err[done], chi2[done], members[unresolved | crowded])
 
 
 @dataclass(frozen=True)

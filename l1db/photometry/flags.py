@@ -19,7 +19,7 @@ class ForcedFlag(IntFlag):
     NODATA_VARIANCE       64  A pixel of the stamp has a variance that is not positive and finite.
     BLENDED_JOINT        128  Fitted together with neighbours.
     EXTRAPOLATED_PSF     256  The position lies outside the nodes between which the PSF is known.
-    BLENDED_UNRESOLVED   512  A neighbour is too close to be told apart: each is measured as if alone.
+    BLENDED_UNRESOLVED   512  A neighbour is too close to be told apart and left out, or there are too many to fit.
     FAILED              1024  The position is not finite, or the result fits no ``real``: flux and error are NaN.
     ASSUMED_PSF         2048  The image came without a PSF, of which only the width is known; set by `l1db.forced`.
     ==================  ====  =====================================================================================

@@ -67,7 +67,8 @@ def forced_photometry(
     Parameters
     ----------
     image, variance
-        Shape (ny, nx); real numbers of any type and byte order; the variance in the square of the image's unit.
+        Shape (ny, nx); real numbers of any type and byte order; the variance, in the square of the image's unit, may
+        be one number.
     x, y
         Pixel coordinates, shape (n,); (0, 0) is the centre of the lower left pixel.
     psf
@@ -147,7 +148,7 @@ def forced_photometry(
     flags[~finite] |= ForcedFlag.NO_GOOD_PIXELS
     result["flux"][failed | nothing] = np.nan
     result["flux_err"][failed | nothing] = np.nan
-    result["chi2"][~np.isfinite(result["chi2"])] = np.nan
+    result["chi2"][failed | nothing | ~np.isfinite(result["chi2"])] = np.nan
     flags[result["psf_fraction"] < _LOW_FRACTION] |= ForcedFlag.LOW_PSF_FRACTION
     return result
 

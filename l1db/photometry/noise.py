@@ -37,7 +37,7 @@ def measure_noise_correlation(
     Shape (size, size); element [h + j, h + i] with h = size // 2 is the correlation of two pixels i columns and j rows
     apart, in units of their standard deviation.  The centre is 1.  With too few blank pixels to tell, all else is 0.
     """
-    if size < 1 or size % 2 == 0:
+    if not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
         raise InputError(f"the width of the noise correlation must be an odd number of pixels, not {size}")
     tiles = _tiles(planes(image, variance, mask, _ALL_BITS, 0))
     uncorrelated = np.zeros((size, size))

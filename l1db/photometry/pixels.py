@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +60,13 @@ def planes(image: ArrayLike, variance: ArrayLike, mask: ArrayLike | None, bad_bi
     image, variance = _numbers("image", image), _numbers("variance", variance)
     if image.ndim != 2:
         raise InputError(f"the image must have two dimensions, not shape {image.shape}")
+    if variance.ndim == 0:
+        variance = np.broadcast_to(variance, image.shape)
     if variance.shape != image.shape:
         raise InputError(f"the variance has shape {variance.shape}, the image {image.shape}")
     if mask is None:
         return Planes(image, variance, None, None, None)
+    bad_bits, saturated_bits = _bits("bad_bits", bad_bits), _bits("saturated_bits", saturated_bits)
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biu":
         raise InputError(f"the mask must hold bits as integers, or be boolean, not {mask.dtype}")
@@ -74,6 +78,13 @@ def planes(image: ArrayLike, variance: ArrayLike, mask: ArrayLike | None, bad_bi
     mask = mask.view(unsigned.newbyteorder(mask.dtype.byteorder))
     every = (1 << 8 * unsigned.itemsize) - 1
     return Planes(image, variance, mask, unsigned.type(bad_bits & every), unsigned.type(saturated_bits & every))
+
+
+def _bits(name: str, given: int) -> int:
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise InputError(f"{name} must be an integer whose bits are those of the mask, not {given!r}") from None
 
 
 def _numbers(name: str, array: ArrayLike) -> NDArray[Any]:

@@ -81,6 +81,12 @@ begin
 
     update l1.visit_detector v
        set footprint = c.footprint,
+           image_trouble = case when not exists (select
+                                                   from l1.image i
+                                                  where i.visit = p_visit
+                                                    and i.detector = p_detector
+                                                    and i.kind = 'difference')
+                                then v.image_trouble end,
            n_forced_queued = v.n_forced_queued + c.n_forced_queued
       from pg_temp.claim c
      where v.visit = p_visit

@@ -13,7 +13,7 @@ as $$
 -- Parameters:
 --   p_visit  - the visit
 --   p_mode   - see claim_detectors
--- Reads:   pg_temp.stage_detector, pg_temp.stage_source, l1.visit_detector, l1.dia_source
+-- Reads:   pg_temp.stage_detector, pg_temp.stage_source, pg_temp.stage_image, l1.visit_detector, l1.dia_source, l1.image
 -- Writes:  pg_temp.claim
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
@@ -90,8 +90,20 @@ begin
                                                       and x.midpoint_mjd_tai >= v_bounds.lower
                                                       and x.midpoint_mjd_tai < v_bounds.upper)))
                     then 'supplemented'
+                    -- The same sources, too, if their images are others, or can be read now.
                     when p_mode = 'replace'
                          and (v.content_sha256 <> d.content_sha256
+                              or d.has_images and d.image_trouble is null
+                                 and (v.n_forced_queued > 0 or exists (
+                                      select
+                                        from pg_temp.stage_image i
+                                       where i.detector = v.detector
+                                         and not exists (select
+                                                           from l1.image k
+                                                          where k.visit = v.visit
+                                                            and k.detector = i.detector
+                                                            and k.kind = i.kind
+                                                            and k.sha256 = i.sha256)))
                               or v.n_sources <> (select count(*)
                                                    from pg_temp.stage_source s
                                                   where s.detector = v.detector))

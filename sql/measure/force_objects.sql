@@ -59,7 +59,12 @@ begin
     )
     select
         f.dia_source_id, p_visit.visit, f.detector, f.dia_object_id, p_visit.midpoint_mjd_tai, p_visit.exposure_time,
-        s.ra, s.dec, s.x, s.y, s.psf_flux / s.psf_flux_err, s.psf_flux, s.psf_flux_err, s.psf_chi2, s.psf_ndata,
+        s.ra, s.dec, s.x, s.y,
+        -- Beyond what a real can hold it says nothing.
+        case when abs(s.psf_flux::double precision / s.psf_flux_err) between 1e-37 and 1e38
+             then s.psf_flux::double precision / s.psf_flux_err
+             when s.psf_flux = 0 then 0 end,
+        s.psf_flux, s.psf_flux_err, s.psf_chi2, s.psf_ndata,
         s.psf_flux is null, s.forced_flags & 1 > 0, s.forced_flags & 4 > 0, s.science_flux, s.science_flux_err,
         s.snap_diff_flux, s.snap_diff_flux_err, p_visit.band, p_stamp, true, s.forced_flags, p_stamp
       from pg_temp.forced f

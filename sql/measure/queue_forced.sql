@@ -51,21 +51,24 @@ begin
     ), expected as materialized (
         select t.dia_object_id, t.ra, t.dec,
                floor(t.dec * 8)::integer as zone,
-               exists (select from pg_temp.stage_forced s where s.dia_object_id = t.dia_object_id)
-               or exists (select
-                            from pg_temp.assignment a
-                           where a.dia_object_id = t.dia_object_id
-                             and (a.is_new or p_survey.forced_on <> 'all')) as is_settled
+               exists (select
+                         from pg_temp.assignment a
+                        where a.dia_object_id = t.dia_object_id
+                          and (a.is_new or p_survey.forced_on <> 'all')) as is_settled
           from (select array_agg(outline.footprint) as footprints from outline) as given
          cross join lateral l1_api.forced_targets(given.footprints, false) as t
     ), missing as materialized (
-        -- What one detector knew of when it was measured, all of the call knew of.  What the call saw needs no forcing.
+        -- Each detector was measured at what it knew of, on its image or just off it.  What the call saw needs no forcing.
         select image.detector, image.image_trouble, e.dia_object_id
           from expected e
           join image
             on image.zone = e.zone
            and q3c_in_poly(e.ra, e.dec, image.corners)
          where not e.is_settled
+           and not exists (select
+                             from pg_temp.stage_forced s
+                            where s.detector = image.detector
+                              and s.dia_object_id = e.dia_object_id)
         union
         select image.detector, image.image_trouble, e.dia_object_id
           from image

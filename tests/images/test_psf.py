@@ -199,9 +199,15 @@ def test_width_and_stamp_of_an_image() -> None:
     for n, oversampling, size in [(25, 1, 25), (30, 1, 29), (41, 1, 41), (61, 1, 41), (101, 4, 25), (15, 1, 15)]:
         u = np.arange(n) - (n - 1) / 2
         assert ImagePsf(np.exp(-(u[:, None] ** 2 + u**2) / 20), oversampling).size == size
+    wide = GaussianPsf(20.0, 121).stamps(0, 0)[0]
+    half = ImagePsf(wide).size // 2
+    held, less = (wide[60 - h : 61 + h, 60 - h : 61 + h].sum() for h in (half, half - 1))
+    assert held > 0.999 > less
 
 
-@pytest.mark.parametrize(("fwhm", "size"), [(1.0, 21), (3.0, 21), (4.0, 25), (4.1, 27), (6.0, 37), (9.0, 41)])
+@pytest.mark.parametrize(
+    ("fwhm", "size"), [(1.0, 21), (3.0, 21), (4.0, 25), (4.1, 27), (6.0, 37), (9.0, 55), (90.0, 201)]
+)
 def test_default_stamp(fwhm: float, size: int) -> None:
     assert GaussianPsf(fwhm).size == size
     assert MoffatPsf(fwhm, 3.0).size == size

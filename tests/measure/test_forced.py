@@ -252,6 +252,56 @@ def test_a_replacement_takes_the_forced_rows_back(database: str, look: psycopg.C
     assert breaks(look) == []
 
 
+def test_an_object_that_only_the_next_detector_knew_of_is_queued(database: str, look: psycopg.Connection) -> None:
+    """It appeared between the measurements of two detectors, on the first and just off the second."""
+    with Client(database) as client:
+        client.ingest(visit(1), [DetectorData(0, seen(0, 1))])
+        first = measured(client, left_out=[1])
+        second = measured(client, left_out=[0])
+        second = replace(
+            second,
+            forced={**second.forced, "is_on_image": np.array([False])},
+            footprint=[(30.3, -5.1), (30.7, -5.1), (30.7, -4.9), (30.3, -4.9)],
+        )
+        result = client.ingest(visit(2), [DetectorData(0, {}, measured=first), DetectorData(1, {}, measured=second)])
+    assert [(d.n_forced, d.n_forced_queued) for d in result.detectors] == [(1, 1), (0, 0)]
+    assert look.execute("select detector, reason from l1.precovery_task").fetchall() == [(0, "new_object")]
+
+
+@pytest.mark.parametrize(("flux", "error", "snr"), [(3e38, 1e-6, None), (1e-30, 1e30, None), (0.0, 5.0, 0.0)])
+def test_a_flux_that_no_ratio_can_hold_stops_no_visit(
+    flux: float, error: float, snr: float | None, database: str, look: psycopg.Connection
+) -> None:
+    with Client(database) as client:
+        client.ingest(visit(1), [DetectorData(0, seen(0, 1))])
+        about = measured(client, flux=flux)
+        changed = {"psf_flux_err": np.full(2, error), "science_flux": np.full(2, 1.0)}
+        about = replace(about, forced={**about.forced, **changed})
+        assert client.ingest(visit(2), [DetectorData(0, {}, measured=about)]).n_forced == 2
+    assert look.execute("select distinct snr from l1.dia_source where is_forced").fetchall() == [(snr,)]
+
+
+def test_a_replacement_measures_what_could_not_be_measured(database: str, look: psycopg.Connection) -> None:
+    """The same sources again: nothing new, unless their images are others or some measurement still waits."""
+    with Client(database) as client:
+        client.ingest(visit(1), [DetectorData(0, seen(0, 1))])
+        lost = Measured(footprint=FOOTPRINT, trouble="gone.fits: does not exist")
+        first = client.ingest(visit(2), [DetectorData(0, seen(0), measured=lost)])
+        assert (first.n_forced, first.detectors[0].n_forced_queued) == (0, 1)
+        still = client.ingest(visit(2), [DetectorData(0, seen(0), measured=lost)], mode="replace")
+        assert still.detectors[0].status == "unchanged"
+        mended = client.ingest(visit(2), [DetectorData(0, seen(0), measured=measured(client))], mode="replace")
+        assert (mended.detectors[0].status, mended.n_forced) == ("replaced", 1)
+        again = client.ingest(visit(2), [DetectorData(0, seen(0), measured=measured(client))], mode="replace")
+        assert again.detectors[0].status == "unchanged"
+        other = replace(measured(client, flux=11.0), files=(replace(FILE, sha256=bytes(31) + b"x"),))
+        redone = client.ingest(visit(2), [DetectorData(0, seen(0), measured=other)], mode="replace")
+        assert redone.detectors[0].status == "replaced"
+    assert look.execute("select count(*) from l1.precovery_task").fetchone() == (0,)
+    rows = look.execute("select psf_flux from l1.dia_source where is_forced").fetchall()
+    assert rows == [(11.0,)]
+
+
 def test_a_replacement_that_retires_an_object_does_not_force_it(database: str, look: psycopg.Connection) -> None:
     with Client(database) as client:
         client.ingest(visit(1), [DetectorData(0, seen(0, 1))])

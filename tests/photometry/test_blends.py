@@ -240,3 +240,28 @@ def test_thousands_of_positions_at_one_place_come_to_an_end() -> None:
     found = forced_photometry(image, np.ones_like(image), x, x, PSF)
     assert np.isfinite(found["flux"]).all()
     assert (found["flags"] & UNRESOLVED != 0).all()
+
+
+def test_a_crowd_beyond_what_is_fitted_together_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen to fail without the flag."""
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(6, 58, (2, 200))
+    image = rng.normal(0, 5, (64, 64))
+    monkeypatch.setattr(blends, "MAX_MEMBERS", 30)
+    assert (forced_photometry(image, 25.0, x, y, PSF)["flags"] & UNRESOLVED != 0).all()
+    monkeypatch.setattr(blends, "MAX_MEMBERS", 200)
+    assert (forced_photometry(image, 25.0, x, y, PSF)["flags"] & UNRESOLVED != 0).mean() < 0.5
+
+
+def test_a_crowd_within_it_has_honest_errors() -> None:
+    """Two hundred on 52 x 52 pixels, more than one to a beam.  Seen to fail (1.65) with halos of 72."""
+    pulls = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x, y = rng.uniform(6, 58, (2, 200))
+        flux = rng.uniform(500, 5000, 200)
+        image = drawn((64, 64), x, y, flux) + rng.normal(0, 5, (64, 64))
+        found = forced_photometry(image, 25.0, x, y, PSF)
+        told = found["flags"] & UNRESOLVED == 0
+        pulls.append(((found["flux"] - flux) / found["flux_err"])[told])
+    assert 0.9 < np.concatenate(pulls).std() < 1.3

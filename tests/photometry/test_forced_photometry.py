@@ -383,3 +383,21 @@ def test_the_query_of_the_page_on_images_leaves_out_all_but_the_harmless_flags()
     (bits,) = re.findall(r"forced_flags & \(([\d |]+)\) = 0", page)
     harmless = {ForcedFlag.EDGE_CLIPPED, ForcedFlag.BLENDED_JOINT}
     assert [int(bit) for bit in bits.split("|")] == [flag.value for flag in sorted({*ForcedFlag} - harmless)]
+
+
+def test_bits_of_any_integer_type_are_taken_and_other_things_refused() -> None:
+    image = np.zeros((40, 40))
+    for dtype in ("i4", "i8", "u8", "u1"):
+        mask = np.zeros((40, 40), dtype)
+        mask[20, 20] = 4
+        found = forced_photometry(image, 1.0, [20], [20], PSF, mask=mask, bad_bits=np.dtype(dtype).type(4))
+        assert found["n_pix"] == WIDTH**2 - 1
+    for wrong in (None, 4.0, "4", [4]):
+        with pytest.raises(InputError, match="bad_bits must be an integer"):
+            forced_photometry(image, 1.0, [20], [20], PSF, mask=np.zeros((40, 40), int), bad_bits=wrong)  # type: ignore[arg-type]
+
+
+def test_the_variance_may_be_one_number() -> None:
+    image = np.random.default_rng(1).normal(size=(50, 50))
+    one = forced_photometry(image, 2.0, [20.3, 1.0], [24.9, 3.0], PSF)
+    assert (one == forced_photometry(image, np.full((50, 50), 2.0), [20.3, 1.0], [24.9, 3.0], PSF)).all()
