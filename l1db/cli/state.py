@@ -116,8 +116,8 @@ def status() -> None:
         ("doorbell", f"notification queue {100 * queue:.1f} % full"
                      + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
         ("forced", f"{terminal.count(forced, 'row')}; " + _waiting(waiting)),
-        ("images", f"not measured on {terminal.count(len(trouble), 'detector')}: mend, then `l1db ingest --replace`" if trouble
-                   else "measured wherever they came"),
+        ("images", "measured wherever they came" if not trouble else
+                   f"not measured on {terminal.count(len(trouble), 'detector')}: mend, then `l1db ingest --replace`"),
         ("breaker", f"stopped {terminal.count(len(stopped), 'detector')}: look, then `l1db ingest --release`" if stopped
                     else "stopped no detector"),
     ]  # fmt: skip
