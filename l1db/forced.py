@@ -41,6 +41,8 @@ SAME = 0.3
 # Exponent of the Moffat profile nearest to the PSF of turbulent air: Trujillo et al. 2001, MNRAS 328, 977.
 TURBULENT = 4.765
 
+_LARGEST_REAL = float(np.finfo(np.float32).max)
+
 FindTargets = Callable[[Mapping[int, ArrayLike]], Mapping[int, Targets]]
 
 
@@ -135,8 +137,26 @@ def _read(visit: Visit, detector: DetectorData) -> _Read:
             trouble = trouble or str(error)
             continue
         files.append(file)
-    shown = exposures.get("difference") or next(iter(exposures.values()), None)
-    return _Read(exposures, assumed, tuple(files), None if shown is None else shown.corners(), trouble)
+    shown = next((kind for kind in COLUMNS if kind in exposures), None)
+    if shown is not None and (n_off := _off(detector, exposures[shown])):
+        trouble = trouble or f"{detector.images[shown]}: most of the detector's sources ({n_off}) do not lie on it"
+        shown = None
+    return _Read(exposures, assumed, tuple(files), None if shown is None else exposures[shown].corners(), trouble)
+
+
+def _off(detector: DetectorData, exposure: Exposure) -> int:
+    """How many of the detector's sources lie off an image, if it is most of them: then it is not its image."""
+    x, y = exposure.pixel(*_places(detector))
+    ny, nx = exposure.image.shape
+    margin = exposure.psf.size
+    n_on = int(np.count_nonzero((x > -margin) & (x < nx + margin) & (y > -margin) & (y < ny + margin)))
+    return len(x) - n_on if 2 * n_on < len(x) else 0
+
+
+def _places(detector: DetectorData) -> tuple[FloatArray, FloatArray]:
+    """Of the detector's sources, degrees."""
+    ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
+    return ra, dec
 
 
 def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) -> Measured:
@@ -144,7 +164,7 @@ def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) ->
     if read.trouble is not None or read.footprint is None:
         return about
     targets = find_targets({detector.detector: read.footprint})[detector.detector]
-    ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
+    ra, dec = _places(detector)
     at_sources = {name: values for kind in read.exposures for name, values in _at(read.exposures[kind], kind, ra, dec)
                   if kind != "difference"}  # fmt: skip
     forced = _at_objects(read.exposures, targets, ra, dec)
@@ -216,9 +236,11 @@ def _fluxes(exposure: Exposure, x: FloatArray, y: FloatArray) -> NDArray[np.void
     scale = exposure.calibration * exposure.aperture_correction
     measured["flux"] *= scale
     measured["flux_err"] *= scale
-    unknown = ~(np.isfinite(measured["flux"]) & np.isfinite(measured["flux_err"]) & (measured["flux_err"] > 0))
+    flux, error = np.abs(measured["flux"]), measured["flux_err"]
+    unknown = ~((flux <= _LARGEST_REAL) & (error > 0) & (error <= _LARGEST_REAL))
     measured["flux"][unknown] = measured["flux_err"][unknown] = np.nan
     measured["flags"][unknown] |= ForcedFlag.FAILED
+    measured["chi2"][unknown | ~(measured["chi2"] <= _LARGEST_REAL)] = np.nan
     return measured
 
 

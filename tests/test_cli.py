@@ -356,7 +356,7 @@ def test_status_tells_what_is_there_and_what_waits(database: str) -> None:
 
 
 def test_status_tells_what_waits_for_images(database: str) -> None:
-    """Of what is not withdrawn.  Seen red without the query of tasks, and with withdrawn detectors counted."""
+    """Of what is not withdrawn.  Seen red with withdrawn detectors counted."""
     told = l1db("status", dsn=database).out
     assert re.search(r"^forced     0 rows; no measurement waits\nimages     measured wherever they came$", told, re.M)
     seen = {"ra": [10.0], "dec": [0.0], "psf_flux": [1000.0], "psf_flux_err": [100.0]}

@@ -425,7 +425,7 @@ def test_a_session_that_missed_a_new_partition_is_left_for_another(
 
 
 def test_a_kind_of_image_that_is_none_is_refused_and_the_kinds_named(client: Client) -> None:
-    """It would silently turn forced photometry off.  Seen red: the detector was stored without images."""
+    """It would silently turn forced photometry off."""
     says = "'diference' is no kind of image; known are difference, science, template, snap_difference"
     with pytest.raises(InputError, match=f"^detector 3: {says}$"):
         DetectorData(3, images={"diference": "d.fits"})

@@ -454,7 +454,6 @@ def test_zero_is_marked_where_fluxes_change_sign_and_nowhere_else() -> None:
 
 
 def test_the_nights_that_are_not_shown_are_told(connection: psycopg.Connection) -> None:
-    """Seen red: 6 of 8 nights were shown as if there were no more."""
     connection.execute(
         "create temporary view night_summary as select date '2025-11-01' + n as day_obs, 'r'::text as band,"
         " 1 as n_visits, 1 as n_detectors, 1 as n_sources, 1 as n_associated, 1 as n_new_objects,"

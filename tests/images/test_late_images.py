@@ -18,7 +18,8 @@ from images.sky_images import exposure
 from l1db import Client, DetectorData, Visit
 from l1db.errors import InputError
 from l1db.forced import measure
-from l1db.images.fits import write_exposure
+from l1db.images.fits import read_exposure, write_exposure
+from l1db.photometry import ForcedFlag
 from l1db.targets import Targets
 
 VISIT = Visit(7, "r", 61_000.1, exposure_time=30.0)
@@ -64,6 +65,37 @@ def test_an_image_of_something_else_is_not_measured(tmp_path: Path, kind: str, s
     """Seen red, each of them, before the headers were looked at."""
     given = images(tmp_path, **{kind: said})
     assert trouble(given) == f"{given[kind]}: is another image, its header says: {told.format(kind=kind)}"
+
+
+@pytest.mark.parametrize(("n_on", "is_other"), [(0, True), (2, True), (3, False), (5, False)])
+def test_an_image_without_most_of_the_sources_is_another(tmp_path: Path, n_on: int, is_other: bool) -> None:
+    """And its outline is not taken for the detector's: the visit would be refused."""
+    given = images(tmp_path)
+    ra, dec = read_exposure(given["difference"]).corners().mean(axis=0)
+    sources = {"ra": np.full(5, ra), "dec": dec + np.where(np.arange(5) < n_on, 0.0, 1.0)}
+    nobody = Targets(*(np.empty(0, dtype) for dtype in ("i8", "f8", "f8", "?")))
+    detector = DetectorData(DETECTOR, sources, images=given)
+    (after,) = measure(VISIT, [detector], lambda outlines: dict.fromkeys(outlines, nobody))
+    assert after.measured is not None
+    assert (after.measured.footprint is None) == is_other
+    expected = f"difference.fits: most of the detector's sources ({5 - n_on}) do not lie on it"
+    assert (after.measured.trouble or "").endswith(expected if is_other else "")
+    assert (after.measured.trouble is not None) == is_other
+
+
+def test_a_flux_that_no_real_holds_after_calibration_has_failed(tmp_path: Path) -> None:
+    """Such are pixels of IRAF's INDEF times a calibration.  Seen to fail: NULL without a flag."""
+    huge = replace(exposure(nx=64, ny=64, **SAID, kind="difference"), calibration=57.0, unit="adu")
+    huge.image[:] = 1.6e38
+    write_exposure(huge, tmp_path / "huge.fits", compress=False)
+    ra, dec = huge.corners().mean(axis=0)
+    targets = Targets(np.array([1]), np.array([ra]), np.array([dec]), np.array([True]))
+    detector = DetectorData(DETECTOR, images={"difference": str(tmp_path / "huge.fits")})
+    (after,) = measure(VISIT, [detector], lambda outlines: dict.fromkeys(outlines, targets))
+    assert after.measured is not None
+    forced = after.measured.forced
+    assert np.isnan([forced["psf_flux"][0], forced["psf_flux_err"][0], forced["psf_chi2"][0]]).all()
+    assert forced["forced_flags"][0] & ForcedFlag.FAILED
 
 
 def test_what_a_file_does_not_state_is_taken_on_trust(tmp_path: Path) -> None:
