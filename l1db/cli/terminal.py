@@ -21,6 +21,7 @@ _INTERVAL = 10.0  # seconds between lines where there is no terminal
 _WORDS = {
     "read": ("reading", "files"),
     "ingest": ("ingesting", "detectors"),
+    "maintain": ("measuring", "objects"),
     "images": ("reading images", "detectors"),
     "simulate": ("simulating", "detectors"),
 }

@@ -26,6 +26,12 @@ _NOT_NULL = {
     "validity_start",
 }
 _DEFAULTS = {"is_forced": text("false"), "is_precovery": text("false")}
+# What the measurements of an object are made from: with these in the index its rows need not be fetched, which are wide
+# and lie where their visits put them.
+LIGHT_CURVE = [
+    "band", "is_forced", "ra", "dec", "ra_err", "dec_err", "ra_dec_cov", "psf_flux", "psf_flux_err", "science_flux",
+    "science_flux_err", "reliability",
+]  # fmt: skip
 
 
 def _dia_source_columns(*, with_defaults: bool) -> list[Column[Any]]:
@@ -52,7 +58,7 @@ dia_source = Table(
         "dia_object_id IS NOT NULL OR ss_object_id IS NOT NULL OR no_object_reason IS NOT NULL", name="belongs"
     ),
     CheckConstraint("no_object_reason IN ('duplicate_in_visit', 'quality', 'breaker')", name="no_object_reason"),
-    Index(None, "dia_object_id", "midpoint_mjd_tai"),
+    Index("dia_source_light_curve_idx", "dia_object_id", "midpoint_mjd_tai", postgresql_include=LIGHT_CURVE),
     Index(None, "ss_object_id", "midpoint_mjd_tai", postgresql_where=text("ss_object_id IS NOT NULL")),
     postgresql_partition_by="RANGE (midpoint_mjd_tai)",
     comment="Live DiaSources, detected and forced, in partitions of 30 nights",

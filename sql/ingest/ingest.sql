@@ -104,9 +104,7 @@ begin
             perform l1_api.list_bereaved(v_visit, v_survey);
         end if;
         perform l1_api.list_forced(v_survey);
-        select greatest(max(t.validity_start), (select max(f.validity_start) from pg_temp.forced f))
-          into v_newest
-          from pg_temp.touched t;
+        v_newest := l1_api.newest_touched(v_visit, v_survey);
         if v_withdraws then
             v_newest := greatest(v_newest, l1_api.newest_withdrawn(v_visit));
         end if;
@@ -127,10 +125,10 @@ begin
         perform l1_api.queue_forced(v_visit, v_survey, 'new_object');
         v_timings := l1_api.lap(v_timings, 'force');
 
-        perform l1_api.measure_objects(v_survey);
+        perform l1_api.measure_objects(v_visit, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');
 
-        perform l1_api.open_versions(v_survey, v_stamp);
+        perform l1_api.open_versions(v_visit, v_survey, v_stamp);
         v_timings := l1_api.lap(v_timings, 'version');
 
         perform l1_api.issue_alerts(v_visit, v_survey, v_stamp);

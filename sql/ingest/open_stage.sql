@@ -175,7 +175,8 @@ begin
     create temp table touched (
         dia_object_id  bigint not null,
         validity_start timestamptz not null,
-        first_mjd_tai  double precision not null
+        first_mjd_tai  double precision not null,
+        all_bands      boolean not null
     ) on commit delete rows;
     create temp table measured (
         dia_object_id  bigint not null,
@@ -199,7 +200,27 @@ begin
         psf_flux_sigma    real,
         psf_flux_ndata    integer not null,
         psf_flux_min      real,
-        psf_flux_max      real
+        psf_flux_max      real,
+        psf_flux_err_mean real,
+        psf_flux_chi2     double precision,
+        psf_flux_max_slope double precision,
+        science_flux_mean real,
+        science_flux_mean_err real,
+        science_flux_sigma real,
+        fp_flux_mean      real,
+        fp_flux_mean_err  real,
+        fp_flux_sigma     real,
+        psf_flux_percentile05 real,
+        psf_flux_percentile25 real,
+        psf_flux_percentile50 real,
+        psf_flux_percentile75 real,
+        psf_flux_percentile95 real,
+        psf_flux_mad      real,
+        psf_flux_skew     real,
+        psf_flux_stetson_j real,
+        psf_flux_linear_slope double precision,
+        psf_flux_linear_intercept double precision,
+        daily_ndata       integer
     ) on commit delete rows;
 end
 $$;

@@ -25,7 +25,7 @@ declare
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
     with withdrawn as (
         select x.dia_object_id
           from l1.dia_source x
@@ -46,7 +46,8 @@ begin
     select o.dia_object_id,
            o.validity_start,
            l1_api.window_start(p_survey.history_days, v_first_is_known, o.first_epoch_mjd_tai,
-                               coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai))
+                               coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai)),
+           p_survey.history_days is not null or o.validity_start < p_survey.created_at
       from withdrawn
       join l1.dia_object o
         on o.dia_object_id = withdrawn.dia_object_id

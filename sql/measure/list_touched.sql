@@ -10,21 +10,31 @@ as $$
 --
 -- Parameters:
 --   p_survey  - the rules in force
--- Reads:   pg_temp.assignment, pg_temp.pair
+-- Reads:   pg_temp.assignment, pg_temp.pair, l1.dia_source
 -- Writes:  pg_temp.touched
 --
 -- Algorithm:
 --   The history window counts back from the object's latest detection, this visit's included, and is open at its end.
 --   Where it has no beginning either, the object's first epoch keeps the recomputation to leaves that hold something.
+--   Bands other than the visit's change only where the window leaves sources behind, or the rules are newer than the
+--   object's version.
 declare
     v_first_is_known boolean := l1_api.first_is_known();
     v_rows           bigint;
 begin
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai)
+    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
     select a.dia_object_id,
            p.validity_start,
            l1_api.window_start(p_survey.history_days, v_first_is_known, least(a.midpoint_mjd_tai, p.first_mjd_tai),
-                               greatest(a.midpoint_mjd_tai, p.last_mjd_tai))
+                               greatest(a.midpoint_mjd_tai, p.last_mjd_tai)),
+           p.validity_start < p_survey.created_at
+           or p_survey.history_days is not null
+              and a.midpoint_mjd_tai > p.last_mjd_tai
+              and exists (select
+                            from l1.dia_source x
+                           where x.dia_object_id = a.dia_object_id
+                             and x.midpoint_mjd_tai >= p.last_mjd_tai - p_survey.history_days
+                             and x.midpoint_mjd_tai < a.midpoint_mjd_tai - p_survey.history_days)
       from pg_temp.assignment a
       join pg_temp.pair p
         on p.ordinal = a.ordinal
