@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
@@ -25,7 +26,7 @@ from l1db.errors import BadRow, DatabaseError, InputError, RefusedError
 from l1db.footprint import polygon_wkt
 from l1db.stack import Stack, detector_columns, forced_columns, image_columns, refusal
 from l1db.targets import TARGET_ROW, Targets, assign
-from l1db.visit import DetectorData, DetectorResult, IngestResult, Visit
+from l1db.visit import DetectorData, DetectorResult, ImageFile, IngestResult, Visit, refuse_unknown_kinds
 
 Mode = Literal["new", "replace", "release", "supplement"]
 
@@ -160,9 +161,10 @@ class Client:
             self._opened.pop(visit.visit, None)  # somebody may have corrected it
             raise self._refusal(visit, error, stack.row_numbers if stack else np.empty(0, np.int64)) from None
         timings = results[0][-1] if results else {}
+        trouble = {d.detector: d.measured.trouble for d in detectors if d.measured is not None}
         return IngestResult(
             visit=visit.visit,
-            detectors=tuple(DetectorResult(*row[:-1]) for row in results),
+            detectors=tuple(replace(DetectorResult(*row[:-1]), image_trouble=trouble.get(row[0])) for row in results),
             seconds={**clock.seconds, **timings},
         )
 
@@ -213,13 +215,36 @@ class Client:
         Raises
         ------
         InputError
-            If an image cannot be read.
+            If an image cannot be read, or by its header is of another visit, detector or kind.
         RefusedError
             If the detector is not stored.
         """
-        from l1db.forced import describe_images
+        from l1db.forced import describe_image
 
-        files, corners = describe_images(images)
+        where = f"visit {visit}, detector {detector}"
+        refuse_unknown_kinds(images, where)
+        exposed = self._stored_visit(visit)
+        try:
+            described = [describe_image(kind, uri, detector, visit, exposed) for kind, uri in images.items()]
+        except InputError as error:
+            raise InputError(f"{where}: {error}; nothing was registered") from None
+        corners = next((corners for _, corners in described if corners is not None), None)
+        return self.register_images(visit, detector, [file for file, _ in described], corners)
+
+    def register_images(
+        self, visit: int, detector: int, files: Sequence[ImageFile], corners: ArrayLike | None = None
+    ) -> int:
+        """Make images known that were read and found good; as `add_images`, which reads them.
+
+        Parameters
+        ----------
+        visit, detector
+            A detector that is stored.
+        files
+            The images.
+        corners
+            Of the difference image, shape (k, 2), degrees; None if it is not among them.
+        """
         footprint = None if corners is None else polygon_wkt(corners, f"visit {visit}, detector {detector}")
         try:
             row = self._connection.execute(
@@ -239,6 +264,23 @@ class Client:
             state = error.sqlstate or ""
             raise (RefusedError if state.startswith("L1") else DatabaseError)(one_line(error)) from None
         return int(row[0]) if row else 0
+
+    def are_stored(self, visits: ArrayLike, detectors: ArrayLike) -> NDArray[np.bool_]:
+        """Whether detectors of visits are stored, shape (n,) as both arguments."""
+        asked = np.asarray(visits).tolist(), np.asarray(detectors).tolist()
+        rows = self._connection.execute(
+            "select exists (select from l1.visit_detector v where v.visit = asked.visit "
+            "and v.detector = asked.detector and v.withdrawn_at is null) "
+            "from unnest(%s::bigint[], %s::smallint[]) with ordinality as asked(visit, detector, rank) order by rank",
+            asked,
+        ).fetchall()
+        return np.array([row[0] for row in rows], dtype=bool)
+
+    def _stored_visit(self, visit: int) -> Visit | None:
+        row = self._connection.execute(
+            "select visit, band, midpoint_mjd_tai, exposure_time from l1.visit where visit = %s", (visit,)
+        ).fetchone()
+        return None if row is None else Visit(*row)
 
     def _open(self, visit: Visit) -> None:
         if visit.midpoint_mjd_tai >= 2_400_000:

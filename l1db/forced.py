@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from l1db.errors import InputError
 from l1db.images.exposure import BAD_PLANES, Exposure
 from l1db.images.fits import read_exposure
+from l1db.images.identity import refuse_other
 from l1db.images.psf import GaussianPsf, MoffatPsf
 from l1db.images.uri import describe
 from l1db.photometry import ForcedFlag, forced_photometry
@@ -40,6 +41,8 @@ SAME = 0.3
 # Exponent of the Moffat profile nearest to the PSF of turbulent air: Trujillo et al. 2001, MNRAS 328, 977.
 TURBULENT = 4.765
 
+_LARGEST_REAL = float(np.finfo(np.float32).max)
+
 FindTargets = Callable[[Mapping[int, ArrayLike]], Mapping[int, Targets]]
 
 
@@ -58,30 +61,47 @@ def measure(visit: Visit, detectors: Sequence[DetectorData], find_targets: FindT
     Returns
     -------
     list[DetectorData]
-        With what was measured.  An image that cannot be used ends no ingest: ``measured.trouble`` says why, and
-        nothing is measured on that detector.
+        With what was measured.  An image that cannot be used, or by its header is another, ends no ingest:
+        ``measured.trouble`` says why, and nothing is measured on that detector.
     """
     return [
-        replace(d, measured=_measured(d, _read(d), find_targets)) if d.images and d.measured is None else d
+        replace(d, measured=_measured(d, _read(visit, d), find_targets)) if d.images and d.measured is None else d
         for d in detectors
     ]
 
 
-def describe_images(images: Mapping[str, str]) -> tuple[list[ImageFile], FloatArray | None]:
-    """The files of images, and the corners of the difference image, shape (k, 2), degrees.
+def describe_image(
+    kind: str, uri: str, detector: int, visit: int, exposed: Visit | None
+) -> tuple[ImageFile, FloatArray | None]:
+    """The file of an image that is to be measured later, and if it is the difference image, its corners.
+
+    Parameters
+    ----------
+    kind, uri
+        One of `l1db.visit.IMAGE_KINDS`, and where it is.
+    detector, visit
+        What it shows.
+    exposed
+        What is known of the visit.
+
+    Returns
+    -------
+    file : ImageFile
+    corners : ndarray, shape (k, 2), or None
+        Degrees.
 
     Raises
     ------
     InputError
-        If a file cannot be read.
+        If the file cannot be read, or by its header is another image.
     """
-    files = [_file(kind, uri) for kind, uri in images.items()]
-    return files, _corners(images["difference"]) if "difference" in images else None
-
-
-def _corners(uri: str) -> FloatArray:
-    # They do not depend on the PSF: whether there is one shows when the image is measured.
-    return read_exposure(uri, default_psf=GaussianPsf(1.0)).corners()
+    file = _file(kind, uri)
+    if kind not in COLUMNS:
+        return file, None
+    # Nothing here depends on the PSF: whether there is one shows when the image is measured.
+    exposure = read_exposure(uri, default_psf=GaussianPsf(1.0))
+    refuse_other(exposure, uri, kind, detector, visit, exposed)
+    return file, exposure.corners() if kind == "difference" else None
 
 
 def _file(kind: str, uri: str) -> ImageFile:
@@ -100,7 +120,7 @@ class _Read:
     trouble: str | None
 
 
-def _read(detector: DetectorData) -> _Read:
+def _read(visit: Visit, detector: DetectorData) -> _Read:
     exposures: dict[str, Exposure] = {}
     files = []
     trouble = None if "difference" in detector.images else "there is no difference image"
@@ -110,13 +130,33 @@ def _read(detector: DetectorData) -> _Read:
         try:
             file = _file(kind, uri)
             if kind in COLUMNS:
-                exposures[kind] = read_exposure(uri, default_psf=assumed)
+                exposure = read_exposure(uri, default_psf=assumed)
+                refuse_other(exposure, uri, kind, detector.detector, visit.visit, visit)
+                exposures[kind] = exposure
         except InputError as error:
             trouble = trouble or str(error)
             continue
         files.append(file)
-    shown = exposures.get("difference") or next(iter(exposures.values()), None)
-    return _Read(exposures, assumed, tuple(files), None if shown is None else shown.corners(), trouble)
+    shown = next((kind for kind in COLUMNS if kind in exposures), None)
+    if shown is not None and (n_off := _off(detector, exposures[shown])):
+        trouble = trouble or f"{detector.images[shown]}: most of the detector's sources ({n_off}) do not lie on it"
+        shown = None
+    return _Read(exposures, assumed, tuple(files), None if shown is None else exposures[shown].corners(), trouble)
+
+
+def _off(detector: DetectorData, exposure: Exposure) -> int:
+    """How many of the detector's sources lie off an image, if it is most of them: then it is not its image."""
+    x, y = exposure.pixel(*_places(detector))
+    ny, nx = exposure.image.shape
+    margin = exposure.psf.size
+    n_on = int(np.count_nonzero((x > -margin) & (x < nx + margin) & (y > -margin) & (y < ny + margin)))
+    return len(x) - n_on if 2 * n_on < len(x) else 0
+
+
+def _places(detector: DetectorData) -> tuple[FloatArray, FloatArray]:
+    """Of the detector's sources, degrees."""
+    ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
+    return ra, dec
 
 
 def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) -> Measured:
@@ -124,7 +164,7 @@ def _measured(detector: DetectorData, read: _Read, find_targets: FindTargets) ->
     if read.trouble is not None or read.footprint is None:
         return about
     targets = find_targets({detector.detector: read.footprint})[detector.detector]
-    ra, dec = (np.asarray(detector.sources.get(name, []), dtype=float) for name in ("ra", "dec"))
+    ra, dec = _places(detector)
     at_sources = {name: values for kind in read.exposures for name, values in _at(read.exposures[kind], kind, ra, dec)
                   if kind != "difference"}  # fmt: skip
     forced = _at_objects(read.exposures, targets, ra, dec)
@@ -196,9 +236,11 @@ def _fluxes(exposure: Exposure, x: FloatArray, y: FloatArray) -> NDArray[np.void
     scale = exposure.calibration * exposure.aperture_correction
     measured["flux"] *= scale
     measured["flux_err"] *= scale
-    unknown = ~(np.isfinite(measured["flux"]) & np.isfinite(measured["flux_err"]) & (measured["flux_err"] > 0))
+    flux, error = np.abs(measured["flux"]), measured["flux_err"]
+    unknown = ~((flux <= _LARGEST_REAL) & (error > 0) & (error <= _LARGEST_REAL))
     measured["flux"][unknown] = measured["flux_err"][unknown] = np.nan
     measured["flags"][unknown] |= ForcedFlag.FAILED
+    measured["chi2"][unknown | ~(measured["chi2"] <= _LARGEST_REAL)] = np.nan
     return measured
 
 

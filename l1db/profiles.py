@@ -33,6 +33,7 @@ _SHARED: dict[str, Any] = {
     "forced_min_reliability": None,
     "forced_margin": 20.0,
     "image_cache_days": 30.0,
+    "statistics_at_ingest": "basic",
 }
 
 PROFILES: dict[str, dict[str, Any]] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from l1db.table_formats import RawColumn, RawTable
 
 # A magnitude has no sign: these fluxes, measured on the difference image, take theirs from is_negative.
 _SIGNED_BY_IS_NEGATIVE = ("psf_flux", "ap_flux", "trail_flux")
+# How alike two names are, by difflib's measure, for one to be taken for the other misspelt.
+_ALIKE = 0.8
 _TRUTH = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 
 
@@ -246,6 +249,16 @@ def _kind(kind: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """``column a``, or ``columns a, b``."""
     return f"column{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def unknown_listed(unknown: Sequence[str], known: dict[str, Column], chosen: Collection[str]) -> str:
+    """``column diference (is it difference?)``: names that are unknown, with the nearest that the file lacks."""
+    lacking = {name.lower(): name for name, column in known.items() if column.name not in chosen}
+    told = []
+    for name in unknown:
+        near = get_close_matches(name.lower(), lacking, 1, _ALIKE)
+        told.append(f"{name} (is it {lacking[near[0]]}?)" if near else name)
+    return listed(told)
 
 
 def _a(sql_type: str) -> str:

@@ -20,7 +20,7 @@ from l1db.errors import BadRow, InputError
 from l1db.footprint import polygon_corners
 from l1db.images.uri import resolve
 from l1db.rejects import explain
-from l1db.table_columns import choose, convert, is_null, listed
+from l1db.table_columns import choose, convert, is_null, unknown_listed
 from l1db.table_formats import read_raw
 from l1db.visit import IMAGE_KINDS
 
@@ -140,13 +140,13 @@ def read_sources(path: Path | str, *, strict: bool = False) -> SourceTable:
     known = {name: c for c in DIA_SOURCE for name in (c.name, c.apdb_name)}
     chosen, unknown = choose(raw, known, REQUIRED)
     if strict and unknown:
-        raise InputError(f"{path}: unknown {listed(unknown)} (--strict)")
+        raise InputError(f"{path}: unknown {unknown_listed(unknown, known, chosen)} (--strict)")
     assigned = [raw_column.name for name, raw_column in chosen.items() if name in ASSIGNED]
     wanted = {*PER_DETECTOR, *(c.name for c in GIVEN)}
     columns, bad_rows = convert(raw, {n: c for n, c in chosen.items() if n in wanted}, BY_NAME)
     said = []
     if unknown:
-        said.append(f"unknown {listed(unknown)}")
+        said.append(f"unknown {unknown_listed(unknown, known, chosen)}")
     if assigned:
         said.append(f"column{'s' if len(assigned) > 1 else ''} assigned by l1db: {', '.join(assigned)}")
     return SourceTable(
@@ -158,8 +158,15 @@ def read_sources(path: Path | str, *, strict: bool = False) -> SourceTable:
     )
 
 
-def read_visits(path: Path | str) -> VisitTable:
+def read_visits(path: Path | str, *, strict: bool = False) -> VisitTable:
     """Read a table of visits: one row for each visit and detector, in any of the formats of `read_sources`.
+
+    Parameters
+    ----------
+    path
+        The table.
+    strict
+        Refuse unknown columns.
 
     Raises
     ------
@@ -170,6 +177,9 @@ def read_visits(path: Path | str) -> VisitTable:
     raw = read_raw(path)
     known = {name: c for c in VISIT_COLUMNS for name in (c.name, c.apdb_name)}
     chosen, unknown = choose(raw, known, VISIT_REQUIRED)
+    ignored = f"unknown {unknown_listed(unknown, known, chosen)}" if unknown else ""
+    if strict and ignored:
+        raise InputError(f"{path}: {ignored} (--strict)")
     columns, found = convert(raw, chosen, {c.name: c for c in VISIT_COLUMNS})
     spelling = {name: c.name for name, c in chosen.items()}
     bad_rows = list(found)
@@ -190,7 +200,7 @@ def read_visits(path: Path | str) -> VisitTable:
     images = tuple(
         {kind: resolve(uris[i], path) for kind, uris in named.items() if uris[i] is not None} for i in range(raw.n_rows)
     )
-    warning = f"{path}: ignored unknown {listed(unknown)}" if unknown else ""
+    warning = f"{path}: ignored {ignored}" if ignored else ""
     return VisitTable(path, columns, tuple(footprints), images, spelling, warning)
 
 

@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from l1db.errors import InputError
+
 Columns = Mapping[str, ArrayLike]
 
 # The images of a detector: what was seen, minus the template; what was seen, calibrated; what it was compared with; and
 # what changed between the snaps, second minus first.
 IMAGE_KINDS = ("difference", "science", "template", "snap_difference")
+
+
+def refuse_unknown_kinds(images: Mapping[str, str], where: str) -> None:
+    """Raise InputError if images are of kinds that l1db does not know, and would not measure."""
+    if unknown := [kind for kind in images if kind not in IMAGE_KINDS]:
+        raise InputError(f"{where}: {unknown[0]!r} is no kind of image; known are {', '.join(IMAGE_KINDS)}")
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,9 @@ class DetectorData:
     images: Mapping[str, str] = field(default_factory=dict)
     measured: Measured | None = None
 
+    def __post_init__(self) -> None:
+        refuse_unknown_kinds(self.images, f"detector {self.detector}")
+
     def __len__(self) -> int:
         return next((len(column) for column in map(np.asarray, self.sources.values())), 0)
 
@@ -151,6 +162,8 @@ class DetectorResult:
     ``released``, or ``revised`` (the same data were stored before, and a source of them that was the duplicate of a
     replaced one has an object now).  The counts are those of the detector as it is stored; of a supplemented or revised
     one they say what this call added, which for a revised one is a negative number of sources without object.
+    ``image_trouble`` says why the images that this call was given could not be measured; None if they could, or none
+    came.
     """
 
     detector: int
@@ -164,6 +177,7 @@ class DetectorResult:
     n_forced: int
     n_forced_queued: int
     time_processed: datetime
+    image_trouble: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,3 +207,8 @@ class IngestResult:
     def n_forced(self) -> int:
         """Forced measurements stored, over all detectors."""
         return sum(d.n_forced for d in self.detectors)
+
+    @property
+    def n_forced_queued(self) -> int:
+        """Forced measurements that were expected and could not be made, over all detectors."""
+        return sum(d.n_forced_queued for d in self.detectors)

@@ -62,8 +62,15 @@
 \ir measure/queue_forced.sql
 \ir measure/measure_positions.sql
 \ir measure/measure_bands.sql
+\ir measure/as_real.sql
+\ir measure/stetson_j.sql
+\ir measure/measure_shapes.sql
 \ir measure/measure_objects.sql
+\ir version/newest_touched.sql
+\ir version/open_bands.sql
+\ir version/close_bands.sql
 \ir version/open_versions.sql
+\ir measure/measure_by_day.sql
 \ir alert/ring_doorbell.sql
 \ir alert/issue_alerts.sql
 \ir ingest/close_ledger.sql
@@ -88,4 +95,5 @@
 \ir query/night_summary.sql
 \ir query/consumer_status.sql
 \ir maintain/change_survey.sql
+\ir maintain/prepare_nights.sql
 \ir grants.sql

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from l1db import Client, DetectorData, Visit, code
 from l1db import database as l1db_database
 from l1db.errors import InputError
+from l1db.visit import Measured
 
 COMMANDS = (
     "init",
@@ -353,12 +355,35 @@ def test_status_tells_what_is_there_and_what_waits(database: str) -> None:
         assert re.search(f"^{line}", told, re.MULTILINE), (line, told)
 
 
+def test_status_tells_what_waits_for_images(database: str) -> None:
+    """Of what is not withdrawn.  Seen red with withdrawn detectors counted."""
+    told = l1db("status", dsn=database).out
+    assert re.search(r"^forced     0 rows; no measurement waits\nimages     measured wherever they came$", told, re.M)
+    seen = {"ra": [10.0], "dec": [0.0], "psf_flux": [1000.0], "psf_flux_err": [100.0]}
+    footprint = [(9.9, -0.1), (10.1, -0.1), (10.1, 0.1), (9.9, 0.1)]
+    trouble = Measured(footprint=footprint, trouble="/images/[d].fits: does not exist")
+    with Client(database) as client:
+        client.ingest(Visit(1, "r", 61000.1, 30.0), [DetectorData(3, seen)])
+        client.ingest(Visit(2, "r", 61000.2, 30.0), [DetectorData(4, measured=trouble)])
+        client.ingest(Visit(3, "r", 61000.3, 30.0), [DetectorData(5, measured=trouble)])
+        client.ingest(
+            Visit(3, "r", 61000.3, 30.0),
+            [DetectorData(5, software="2", measured=replace(trouble, trouble="no WCS"))],
+            mode="replace",
+        )
+    told = l1db("status", dsn=database).out
+    assert "forced     0 rows; 2 measurements wait in precovery_task (2 no_image)\n" in told
+    assert "images     not measured on 2 detectors: mend, then `l1db ingest --replace`\n" in told
+    rows = re.findall(r"^ +([23]) +([45])  (\S.*?) *$", told, re.MULTILINE)
+    assert rows == [("2", "4", "/images/[d].fits: does not exist"), ("3", "5", "no WCS")]
+
+
 def test_status_names_detectors_that_the_breaker_stopped(database: str) -> None:
     l1db("survey", "set", "max_new_objects=3", "--reason", "test", dsn=database)
     ingest(database, 3, detector=1)
     ingest(database, 9, detector=7)
     told = l1db("status", dsn=database).out
-    assert "breaker    stopped 1 detectors" in told
+    assert "breaker    stopped 1 detector:" in told
     assert re.search(r"^ *\d+ +7 +9 *$", told, re.MULTILINE), told
 
 

@@ -422,3 +422,12 @@ def test_a_session_that_missed_a_new_partition_is_left_for_another(
     with Client(database) as client:
         result = client.ingest(Visit(9, "r", 62_000.1), [DetectorData(0, sources)])
     assert (len(tries), result.n_sources, result.detectors[0].status) == (2, 1, "stored")
+
+
+def test_a_kind_of_image_that_is_none_is_refused_and_the_kinds_named(client: Client) -> None:
+    """It would silently turn forced photometry off."""
+    says = "'diference' is no kind of image; known are difference, science, template, snap_difference"
+    with pytest.raises(InputError, match=f"^detector 3: {says}$"):
+        DetectorData(3, images={"diference": "d.fits"})
+    with pytest.raises(InputError, match=f"^visit 7, detector 3: {says}$"):
+        client.add_images(7, 3, {"diference": "d.fits"})

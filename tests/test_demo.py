@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,8 +21,10 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import Cutout2D
 from command_line import l1db
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.console import Console
 
-from l1db.demo.own import usual_directory
+from l1db.demo.content import _show_nights
+from l1db.demo.own import forget_picture, make_directory, usual_directory
 from l1db.demo.plot import panels, plot
 from l1db.demo.score import Comparison, ForcedComparison, compare, compare_forced, count_pairs
 from l1db.demo.stored import ForcedRow, LightCurve, Point, chosen_object, images_of
@@ -117,20 +118,23 @@ def test_things_are_found_once_and_the_numbers_say_so(shown: Shown, look: psycop
         """select count(distinct t.thing),
                   count(distinct t.thing) - count(distinct t.thing) filter (where s.dia_object_id is not null),
                   count(distinct s.dia_object_id) filter (where not t.is_off),
+                  count(distinct t.thing) filter (where not t.is_off and s.dia_object_id is not null),
                   count(distinct (t.thing, s.dia_object_id)) filter (where not t.is_off and s.dia_object_id is not null)
                   - count(distinct t.thing) filter (where not t.is_off and s.dia_object_id is not null)
              from truth t
              left join l1.dia_source s using (dia_source_id)"""
     ).fetchone()
     assert counted is not None
-    n_true, n_lost, n_objects, n_duplicates = counted
+    n_true, n_lost, n_objects, n_judged, n_duplicates = counted
     assert n_true > 60
-    assert shown.number(r"truth: (\d+) sources are of (\d+) things that vary or appear \((\d+) cut by an edge") == (
-        len(truth.thing), n_true, len(truth.out_of_place),
+    unjudged = n_true - n_lost - n_judged
+    left_out = re.findall(r"; (\d+) w\w+ only seen cut or blended, and left out below", shown.out)
+    assert left_out == ([str(unjudged)] if unjudged else [])
+    assert shown.number(r"true things: (\d+) that vary or appear") == (n_true,)
+    assert shown.number(r"found: \d+ DiaObjects, (\d+) of the (\d+) true things: duplicates (\d+), lost (\d+),") == (
+        n_objects, n_judged, n_duplicates, n_lost,
     )  # fmt: skip
-    assert shown.number(r"found: \d+ DiaObjects, (\d+) of what varies or appears: duplicates (\d+), lost (\d+),") == (
-        n_objects, n_duplicates, n_lost,
-    )  # fmt: skip
+    assert n_objects == n_judged + n_duplicates, "no thing is left to wonder about"
     assert (n_duplicates, n_lost) == (0, 0)
     purity, completeness = shown.number(r"purity ([\d.]+), completeness ([\d.]+)")
     assert min(purity, completeness) > 0.99
@@ -139,10 +143,12 @@ def test_things_are_found_once_and_the_numbers_say_so(shown: Shown, look: psycop
 def test_every_source_is_of_one_sort(shown: Shown) -> None:
     """What is printed of the truth adds up, and what moves is told by the table of all things."""
     nights = shown.directory / "nights"
-    things, _, _, moving, close, bogus = shown.number(
-        r"truth: (\d+) sources are of (\d+) things that vary or appear \((\d+) cut by an edge or blended\), "
-        r"(\d+) of things that move, (\d+) of close pairs, (\d+) are artefacts or noise"
+    things, cut, moving, close, bogus = shown.number(
+        r"true sources: (\d+) of things that vary or appear \((\d+) of these cut by an edge or blended\), "
+        r"(\d+) of things that move, (\d+) of close pairs, (\d+) of artefacts or noise"
     )
+    truth = read_truth(nights)
+    assert (things, cut) == (len(truth.thing), len(truth.out_of_place))
     detections = pq.read_table(nights / "truth_detection.parquet").to_pydict()
     objects = pq.read_table(nights / "truth_object.parquet").to_pydict()
     kind = dict(zip(objects["truth_id"], objects["kind"], strict=True))
@@ -167,7 +173,7 @@ def test_the_object_shown_has_several_of_both(shown: Shown, curve: LightCurve) -
     assert min(len(curve.detected), len(curve.forced)) >= 3
     assert list(curve.points) == sorted(curve.points, key=lambda point: point.mjd)
     assert len(panels([point.mjd for point in curve.points])) == 3
-    assert "(capital: detected in that band; small letter: forced flux; *: several bands meet)" in shown.out
+    assert "(capital letter: detected in that band; small: forced flux; *: several meet)" in shown.out
     drawn = "".join(line.partition("│")[2] for line in shown.out.splitlines() if "│" in line)
     assert 0 < sum(map(str.isupper, drawn)) <= len(curve.detected)
     assert 0 < sum(map(str.islower, drawn)) <= len(curve.forced)
@@ -176,10 +182,12 @@ def test_the_object_shown_has_several_of_both(shown: Shown, curve: LightCurve) -
 def test_printed_queries_run(shown: Shown) -> None:
     names = conninfo_to_dict(own(shown.beside))["dbname"], conninfo_to_dict(shown.beside)["dbname"]
     assert "These data are in database {}; `make psql` and `l1db psql` open {} instead.".format(*names) in shown.out
-    commands = re.findall(r"^psql .*$", shown.out, re.MULTILINE)
+    commands = re.findall(r'^psql .* \\\n  -c "[^"]*"$', shown.out, re.MULTILINE)
     assert len(commands) == 3
+    assert ", 10) order by separation" in commands[0]
     for command in commands:
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=20)
+        assert max(map(len, command.splitlines()[1:])) <= 80
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20)
         assert done.returncode == 0, done.stderr
         assert re.search(r"\([1-9]\d* rows?\)", done.stdout)
 
@@ -291,6 +299,8 @@ def test_it_may_be_run_again_and_starts_from_nothing(server: Any, tmp_path: Path
             with redirect_stdout(io.StringIO()) as out:
                 run(dsn, output=tmp_path, plan=plan)
             assert "duplicates 0, lost 0" in out.getvalue()
+            for one in ("1 night, 1 visit, 1 detector of 256 x 256", "in 1 batch\n", "1 visit ingested"):
+                assert one in out.getvalue()
             with psycopg.connect(own(dsn)) as connection:
                 stored = connection.execute(
                     "select count(distinct visit), count(*) from l1.dia_source where not is_forced"
@@ -335,10 +345,14 @@ def test_missing_packages_are_one_line_and_make_nothing(
 
 def test_real_packets_instead(server: Any, shared_data: Path, tmp_path: Path) -> None:
     dsn = make_conninfo(server.dsn, dbname=f"{server._prefix}packets")
+    packets, output = tmp_path / "packets", tmp_path / "out"
+    packets.mkdir()
+    make_directory(output)
+    (output / "light_curve.png").write_text("of other data")
     for path in sorted((shared_data / "alerts" / "ztf").glob("*.avro"))[:6]:
-        (tmp_path / path.name).symlink_to(path)
+        (packets / path.name).symlink_to(path)
     try:
-        outcome = l1db("demo", "--alerts", tmp_path, dsn=dsn)
+        outcome = l1db("demo", "--alerts", packets, "--output", output, dsn=dsn)
     finally:
         server.drop(own(dsn))
     assert (outcome.code, outcome.err) == (0, "")
@@ -348,13 +362,18 @@ def test_real_packets_instead(server: Any, shared_data: Path, tmp_path: Path) ->
     )
     assert re.search(r"^ra .* detections; psf_flux in nJy", outcome.out, re.MULTILINE)
     assert "picture" not in outcome.out
-    assert [path.suffix for path in tmp_path.iterdir()] == [".avro"] * 6
+    assert [path.suffix for path in packets.iterdir()] == [".avro"] * 6
+    assert not (output / "light_curve.png").exists(), "its data are gone"
 
 
 def test_packets_that_are_none_are_one_line_and_make_no_database(server: Any, tmp_path: Path) -> None:
     dsn = make_conninfo(server.dsn, dbname=f"{server._prefix}none")
     (tmp_path / "x.avro").write_bytes(b"nothing of the kind")
-    assert "is no alert packet" in l1db("demo", "--alerts", tmp_path, dsn=dsn).error
+    make_directory(tmp_path / "out")
+    (tmp_path / "out" / "light_curve.png").write_text("of the data that stay")
+    packet = tmp_path / "x.avro"
+    assert "is no alert packet" in l1db("demo", "--alerts", packet, "--output", tmp_path / "out", dsn=dsn).error
+    assert (tmp_path / "out" / "light_curve.png").exists()
     assert "does not exist" in l1db("status", dsn=own(dsn)).error
 
 
@@ -365,7 +384,7 @@ def test_compare_sees_duplicates_losses_and_mixtures() -> None:
     truth = {1: 10, 2: 10, 3: 20, 4: 30, 5: 40, 6: 10}
     found = {1: 100, 2: 101, 3: None, 4: 102, 5: 102, 6: 100}
     assert compare(truth, found) == Comparison(
-        n_true=4, n_objects=3, n_duplicates=1, n_lost=1, n_mixed=1, purity=4 / 5, completeness=4 / 5
+        n_true=4, n_objects=3, n_judged=3, n_duplicates=1, n_lost=1, n_mixed=1, purity=4 / 5, completeness=4 / 5
     )
 
 
@@ -374,7 +393,7 @@ def test_a_source_out_of_place_is_no_duplicate_but_keeps_its_thing() -> None:
     truth = {1: 10, 2: 10, 3: 20, 4: 20, 5: 30}
     found = {1: 100, 2: 101, 3: 102, 4: None}
     assert compare(truth, found, {2, 3, 5}) == Comparison(
-        n_true=3, n_objects=1, n_duplicates=0, n_lost=1, n_mixed=0, purity=1.0, completeness=1.0
+        n_true=3, n_objects=1, n_judged=1, n_duplicates=0, n_lost=1, n_mixed=0, purity=1.0, completeness=1.0
     )
 
 
@@ -423,6 +442,34 @@ def test_the_plot_puts_points_where_they_are() -> None:
     # A detection is not hidden by a forced flux of its band, nor by the order.
     for both in (points((0, 0, "G"), (0, 0, "g")), points((0, 0, "g"), (0, 0, "G"))):
         assert sum("G" in line for line in plot(both)) == 1
+
+
+def test_zero_is_marked_where_fluxes_change_sign_and_nowhere_else() -> None:
+    lines = plot(points((0.0, -50, "G"), (0.1, 50, "R"), (0.05, 0, "i")), width=13, height=5)
+    assert lines[:5] == [" 50 │           R", "    │", "  0 │······i······", "    │", "-50 │ G"]
+    assert not any("·" in line for line in plot(points((0.0, 0, "G"), (0.1, 100, "R"))))
+    assert not any("·" in line for line in plot(points((0.0, -5, "G"), (0.1, 0, "R"))))
+    # Where zero falls into the row of the least or the largest flux, that one is told.
+    assert plot(points((0.0, -1, "G"), (0.1, 100, "R")), width=13, height=5)[4] == " -1 │·G···········"
+
+
+def test_the_nights_that_are_not_shown_are_told(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "create temporary view night_summary as select date '2025-11-01' + n as day_obs, 'r'::text as band,"
+        " 1 as n_visits, 1 as n_detectors, 1 as n_sources, 1 as n_associated, 1 as n_new_objects,"
+        " 0 as n_without_object, 1 as n_alerts from generate_series(1, 8) as n"
+    )
+    out = io.StringIO()
+    _show_nights(connection, Console(file=out, width=80))
+    assert "(the last 6 of 8 nights)" in out.getvalue()
+    assert re.findall(r"^2025-11-0\d", out.getvalue(), re.MULTILINE) == [f"2025-11-0{n}" for n in (9, 8, 7, 6, 5, 4)]
+
+
+def test_a_picture_goes_only_from_a_directory_of_the_demos(tmp_path: Path) -> None:
+    (tmp_path / "light_curve.png").write_text("precious")
+    forget_picture(tmp_path)
+    forget_picture(tmp_path / "none")
+    assert (tmp_path / "light_curve.png").exists()
 
 
 def test_nights_stand_side_by_side_unless_they_are_many() -> None:

@@ -265,7 +265,10 @@ def test_the_command_adds_the_images_of_a_table(
     assert " 0 forced" not in first.out
     assert l1db("images", "add", nights.made.visits, dsn=dsn).out.endswith("; 0 forced measurements queued\n")
     empty = l1db("images", "add", nights.made.visits, dsn=fresh_database())
-    assert empty.error == "l1db: detector 0 of visit 20251120001 is not stored. Ingest it, with its images."
+    assert empty.error == (
+        f"l1db: {nights.made.visits}: row 1: visit 20251120001, detector 0 is not stored "
+        f"(nor are those of {n - 1} more rows): ingest it, with its images; nothing was registered"
+    )
     bare = tmp_path / "bare.csv"
     bare.write_text("visit,detector,band,midpoint_mjd_tai\n1,0,r,61000.1\n")
     assert "bare.csv: names no images" in l1db("images", "add", bare, dsn=dsn).error

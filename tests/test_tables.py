@@ -334,6 +334,24 @@ def test_visits_are_read_with_footprints(tmp_path: Path) -> None:
     ], "relative to the table"
 
 
+def test_a_misspelt_image_column_is_told_with_what_it_may_be_or_refused(tmp_path: Path) -> None:
+    """It would silently turn forced photometry off.  Seen red with --strict for sources only."""
+    path = tmp_path / "visits.csv"
+    path.write_text(VISITS.replace("difference", "Diference").replace("n_snaps", "colour"))
+    told = "unknown columns colour, Diference (is it difference?)"
+    assert read_visits(path).warning == f"{path}: ignored {told}"
+    with pytest.raises(InputError) as error:
+        read_visits(path, strict=True)
+    assert str(error.value) == f"{path}: {told} (--strict)"
+
+
+def test_a_column_that_is_there_is_not_what_another_may_be(tmp_path: Path) -> None:
+    table = sources()
+    table["psfFlux2"], table["sciencFlux"] = 1.0, 1.0
+    path = write(table, tmp_path / "s.ecsv")
+    assert read_sources(path).warning == f"{path}: ignored unknown columns psfFlux2, sciencFlux (is it scienceFlux?)"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -46,6 +46,7 @@ app.add_typer(survey.app, name="survey", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_DATA)(intake.ingest)
 app.command(rich_help_panel=_DATA)(intake.replay)
 app.add_typer(images.app, name="images", rich_help_panel=_DATA)
+app.command(rich_help_panel=_DATA)(management.maintain)
 app.command(rich_help_panel=_DATA)(state.status)
 app.command(rich_help_panel=_ALERTS)(alerts.listen)
 app.command(rich_help_panel=_TRY)(measurements.demo)
@@ -64,6 +65,7 @@ _ROLES = {
     "ingest": "l1_ingest",
     "replay": "l1_ingest",
     "images add": "l1_ingest",
+    "maintain": "l1_ingest",
     "listen": "l1_publish",
     "survey set": "l1_admin",
 }

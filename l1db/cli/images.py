@@ -10,7 +10,6 @@ import typer
 from l1db import settings
 from l1db.cli import terminal
 from l1db.client import Client
-from l1db.errors import InputError
 
 app = typer.Typer(help="Images that come after the ingest of their detectors.", no_args_is_help=True)
 
@@ -29,21 +28,20 @@ def add(
         ),
     ],
 ) -> None:
-    """Make the images of a table known, and queue the forced measurements that were not made for want of them."""
+    """Make the images of a table known, and queue the forced measurements that were not made for want of them.
+
+    All images are read first; if one cannot be used, none is made known.
+    """
+    from l1db.late_images import add_table
     from l1db.tables import read_visits
 
     visits = read_visits(table)
-    rows = [i for i, images in enumerate(visits.images) if images]
-    if not rows:
-        raise InputError(
-            f"{table}: names no images: it needs a column difference, science, template or snap_difference"
-        )
-    queued = 0
     with Client(settings.dsn()) as client, terminal.progress() as report:
-        for done, i in enumerate(rows, start=1):
-            queued += client.add_images(
-                int(visits.value("visit", i)), int(visits.value("detector", i)), visits.images[i]
-            )
-            report("images", done, len(rows))
-    detectors = f"{len(rows)} detector{'s' if len(rows) > 1 else ''}"
-    print(f"images of {detectors} are known; {queued} forced measurements queued")
+        added = add_table(client, visits, report)
+    if visits.warning:
+        terminal.remark(visits.warning)
+    count = terminal.count
+    print(
+        f"images of {count(added.n_detectors, 'detector')} are known; "
+        f"{count(added.n_queued, 'forced measurement')} queued"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ def ingest(
         Path | None, typer.Option(metavar="TABLE", help="Table with a row per visit and detector.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Connections at work at once, each on a detector.")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse unknown columns, of TABLE too.")] = False,
     skip_bad: Annotated[
         bool,
         typer.Option(
@@ -89,21 +90,31 @@ def replay(
 def _tell(result: RunResult) -> None:
     for warning in result.warnings:
         terminal.remark(warning)
+    if result.image_troubles:
+        terminal.remark(_images_in_trouble(result.image_troubles))
     statuses = ", ".join(f"{n} {status}" for status, n in sorted(result.by_status().items()))
-    new = f"{_n(result.n_sources, 'source')}, {_n(result.n_new_objects, 'new object')}, {_n(result.n_alerts, 'alert')}"
+    count = terminal.count
+    new = (
+        f"{count(result.n_sources, 'source')}, {count(result.n_new_objects, 'new object')}, "
+        f"{count(result.n_alerts, 'alert')}, {count(result.n_forced, 'forced flux', 'forced fluxes')} stored and "
+        f"{result.n_forced_queued} queued"
+    )
     print(
-        f"{_n(result.n_visits, 'visit')}, {_n(result.n_detectors, 'detector')} ({statuses or 'nothing to do'}): "
+        f"{count(result.n_visits, 'visit')}, {count(result.n_detectors, 'detector')} ({statuses or 'nothing to do'}): "
         f"{'nothing new' if set(result.by_status()) == {'unchanged'} else new}"
     )
     if result.rejects:
         them = "it" if result.n_rejected == 1 else "them"
         print(
-            f"{_n(result.n_rejected, 'unusable row')} set aside to {', '.join(map(str, result.rejects))}: "
+            f"{count(result.n_rejected, 'unusable row')} set aside to {', '.join(map(str, result.rejects))}: "
             f"correct {them} in the input and ingest it again with --replace"
         )
     elif result.n_rejected:
-        print(f"{_n(result.n_rejected, 'unusable row')} set aside")
+        print(f"{count(result.n_rejected, 'unusable row')} set aside")
 
 
-def _n(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+def _images_in_trouble(troubles: Sequence[tuple[int, int, str]]) -> str:
+    """The first detector whose images could not be measured, with the reason, and how many others there are."""
+    visit, detector, why = troubles[0]
+    others = f"; likewise on {terminal.count(len(troubles) - 1, 'other detector')}" if len(troubles) > 1 else ""
+    return f"visit {visit}, detector {detector}: its images were not measured: {why}{others} (see: l1db status)"

@@ -1,4 +1,4 @@
-"""``l1db init``, ``upgrade``, ``check``, ``dsn``, ``psql``."""
+"""``l1db init``, ``upgrade``, ``check``, ``maintain``, ``dsn``, ``psql``."""
 
 from __future__ import annotations
 
@@ -59,6 +59,21 @@ def check() -> None:
         healthy &= verdict != "FAIL"
     if not healthy:
         raise typer.Exit(1)
+
+
+def maintain() -> None:
+    """Do the day's work: partitions for the nights to come, and the statistics that the nights left to the day.
+
+    Runs beside ingests. Stopped and started again, it goes on where it was.
+    """
+    from l1db.maintain import maintain
+
+    with terminal.progress() as report:
+        done = maintain(settings.dsn(), report=report)
+    partitions = "made partitions for the nights to come" if done.n_partitions else "the next partitions are there"
+    objects = f"{done.n_objects} object{'' if done.n_objects == 1 else 's'}"
+    print(f"measured the light curves of {objects}; {partitions}" if done.n_objects
+          else f"no light curve was due; {partitions}")  # fmt: skip
 
 
 def dsn() -> None:

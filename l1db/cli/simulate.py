@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -73,11 +74,12 @@ def simulate(
     )
     with terminal.progress() as report:
         made = run(directory, plan, overwrite=overwrite, progress=report)
-    visits_made = f"{made.n_visits} visit{'' if made.n_visits == 1 else 's'}"
+    count = terminal.count
     print(
-        f"{visits_made}, {made.n_images} images, {made.n_sources} sources, {made.n_objects} things that change or move"
+        f"{count(made.n_visits, 'visit')}, {count(made.n_images, 'image')}, {count(made.n_sources, 'source')}, "
+        f"{count(made.n_objects, 'thing that changes or moves', 'things that change or move')}"
     )
-    if plan.arrival == "time":
-        print(f"l1db ingest {made.sources} --visits {made.visits}")
-    else:
-        print(f"l1db ingest {directory}/arrivals/NNN_sources.parquet --visits {directory}/arrivals/NNN_visits.ecsv")
+    sources, visits_table = made.sources, made.visits
+    if plan.arrival != "time":
+        sources, visits_table = (directory / "arrivals" / f"NNN_{name}" for name in ("sources.parquet", "visits.ecsv"))
+    print(f"l1db ingest {shlex.quote(str(sources))} --visits {shlex.quote(str(visits_table))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ _LEDGER = """
            coalesce(sum(d.n_sources) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_without_object) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_alerts), 0),
+           coalesce(sum(d.n_forced) filter (where d.withdrawn_at is null), 0),
            max(d.time_processed)
       from l1.visit_detector d
       join l1.visit v on v.visit = d.visit
@@ -50,6 +52,21 @@ _STOPPED = """
      order by d.visit, d.detector
 """
 
+_WAITING = """
+    select t.reason, count(*)
+      from l1.precovery_task t
+     group by t.reason
+     order by t.reason
+"""
+
+_TROUBLE = """
+    select d.visit, d.detector, d.image_trouble
+      from l1.visit_detector d
+     where d.withdrawn_at is null
+       and d.image_trouble is not null
+     order by d.visit, d.detector
+"""
+
 _CONSUMERS = """
     select c.consumer, c.waiting_alerts, c.open_alerts, c.open_batches, least(c.oldest_waiting, c.oldest_open)
       from l1_api.consumer_status c
@@ -75,11 +92,13 @@ def status() -> None:
     """What is stored, how far the consumers of alerts are, and what waits for somebody."""
     with connect(application_name="l1db status") as connection:
         name, profile, number = _row(connection, _SURVEY)
-        visits, night, detectors, empty, sources, orphans, alerts, last = _row(connection, _LEDGER)
+        visits, night, detectors, empty, sources, orphans, alerts, forced, last = _row(connection, _LEDGER)
         objects, estimated = _row(connection, _OBJECTS)
         (queue,) = _row(connection, "select pg_notification_queue_usage()")
         (size,) = _row(connection, "select pg_database_size(current_database())")
         stopped = connection.execute(_STOPPED).fetchall()
+        waiting = dict(connection.execute(_WAITING).fetchall())
+        trouble = connection.execute(_TROUBLE).fetchall()
         consumers = connection.execute(_CONSUMERS).fetchall()
         sizes = connection.execute(_SIZES).fetchall()
         database = connection.info.dbname
@@ -96,7 +115,10 @@ def status() -> None:
         ("alerts", f"{alerts}"),
         ("doorbell", f"notification queue {100 * queue:.1f} % full"
                      + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
-        ("breaker", f"stopped {len(stopped)} detectors: look at them, then `l1db ingest --release`" if stopped
+        ("forced", f"{terminal.count(forced, 'row')}; " + _waiting(waiting)),
+        ("images", "measured wherever they came" if not trouble else
+                   f"not measured on {terminal.count(len(trouble), 'detector')}: mend, then `l1db ingest --replace`"),
+        ("breaker", f"stopped {terminal.count(len(stopped), 'detector')}: look, then `l1db ingest --release`" if stopped
                     else "stopped no detector"),
     ]  # fmt: skip
     console = terminal.output()
@@ -104,12 +126,23 @@ def status() -> None:
         console.print(f"{label:<10} {text}", soft_wrap=True, markup=False)
     if stopped:
         console.print(terminal.table(("visit", "detector", "sources"), stopped[:20], "stopped by the breaker"))
+    if trouble:
+        console.print(terminal.table(("visit", "detector", "why"), trouble[:20], "images not measured", prose="why"))
     if consumers:
         rows = [(c, waiting, open_, batches, f"{oldest:%Y-%m-%d %H:%M:%S}" if oldest else "")
                 for c, waiting, open_, batches, oldest in consumers]  # fmt: skip
         console.print(terminal.table(("consumer", "waiting", "handed out", "in batches", "oldest"), rows))
     else:
         console.print("consumers  none; add one with `l1db listen NAME --start now`", soft_wrap=True)
+
+
+def _waiting(tasks: Mapping[str, int]) -> str:
+    """Forced measurements that could not be made, by what was missing."""
+    if not tasks:
+        return "no measurement waits"
+    n = sum(tasks.values())
+    reasons = ", ".join(f"{number} {reason}" for reason, number in tasks.items())
+    return f"{terminal.count(n, 'measurement')} {'waits' if n == 1 else 'wait'} in precovery_task ({reasons})"
 
 
 def _row(connection: psycopg.Connection[Any], query: str) -> tuple[Any, ...]:

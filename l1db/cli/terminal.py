@@ -21,7 +21,8 @@ _INTERVAL = 10.0  # seconds between lines where there is no terminal
 _WORDS = {
     "read": ("reading", "files"),
     "ingest": ("ingesting", "detectors"),
-    "images": ("adding images", "detectors"),
+    "maintain": ("measuring", "objects"),
+    "images": ("reading images", "detectors"),
     "simulate": ("simulating", "detectors"),
 }
 
@@ -29,6 +30,11 @@ _WORDS = {
 def output() -> Console:
     """Standard output, whatever its width."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """A number and what it is of: ``1 source``, ``2 sources``."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def remark(line: str) -> None:

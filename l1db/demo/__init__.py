@@ -16,7 +16,7 @@ from l1db import settings
 from l1db.cli import terminal
 from l1db.demo.content import show_content
 from l1db.demo.nights import refuse_missing, show_nights
-from l1db.demo.own import make_database, make_directory, refuse_directory, usual_directory
+from l1db.demo.own import PICTURE, forget_picture, make_database, make_directory, refuse_directory, usual_directory
 from l1db.demo.packets import show_packets
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(dsn: str, alerts: Path | None = None, *, output: Path | None = None, pla
     alerts
         Alert packets to replay, a directory or a file.  None: simulated nights.
     output
-        Where the simulated nights and the picture go.  None: `usual_directory`.
+        Where the simulated nights and the picture go.  None: `usual_directory`.  An earlier demo's picture there goes.
     plan
         What to simulate.  None: three nights of three visits, two detectors.
 
@@ -48,14 +48,20 @@ def run(dsn: str, alerts: Path | None = None, *, output: Path | None = None, pla
     configured = str(settings.parameters(dsn).get("dbname", "l1db"))
     name = f"{configured}_demo"
     own = make_conninfo(dsn, dbname=name)
+    directory = output or usual_directory()
     if alerts is not None:
-        show_packets(own, alerts, lambda profile: make_database(dsn, name, profile), console)
+
+        def make(profile: str) -> None:
+            make_database(dsn, name, profile)
+            forget_picture(directory)  # the data that it shows have just gone
+
+        show_packets(own, alerts, make, console)
         show_content(own, configured, console)
         return
     refuse_missing()
-    directory = output or usual_directory()
     refuse_directory(directory)
     make_database(dsn, name, "seed")
     make_directory(directory)
+    forget_picture(directory)
     show_nights(own, directory / "nights", plan, console)
-    show_content(own, configured, console, picture=directory / "light_curve.png")
+    show_content(own, configured, console, picture=directory / PICTURE)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from l1db.cli.terminal import count
 from l1db.connection import connect
 from l1db.errors import L1dbError
 from l1db.listen import listen
@@ -40,8 +41,9 @@ def listening(dsn: str, console: Console) -> Iterator[None]:
                 visits = sorted({alert.visit for alert in batch})
                 shown = str(visits[0]) if len(visits) == 1 else f"{visits[0]} to {visits[-1]}"
                 age = max((now - max(alert.stamp for alert in batch)).total_seconds(), 0)
+                alerts = "alert " if len(batch) == 1 else "alerts"
                 console.print(
-                    f"[dim]{now:%H:%M:%S.%f}[/dim]  batch {batch.batch_id:>3}  {len(batch):>4} alerts  "
+                    f"[dim]{now:%H:%M:%S.%f}[/dim]  batch {batch.batch_id:>3}  {len(batch):>4} {alerts}  "
                     f"visit{'s' if len(visits) > 1 else ''} {shown}, +{1000 * age:.0f} ms"
                 )
         except L1dbError as error:
@@ -61,5 +63,7 @@ def listening(dsn: str, console: Console) -> Iterator[None]:
         thread.join(15)
     if trouble:
         raise trouble[0]
-    console.print(f"alerts: {issued} issued, {arrived} received by the listener in {n_batches} batches")
+    console.print(
+        f"alerts: {issued} issued, {arrived} received by the listener in {count(n_batches, 'batch', 'batches')}"
+    )
     console.print("(+ ms: how long after the stamp of its last alert a batch was there)")

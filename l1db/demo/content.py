@@ -17,6 +17,9 @@ from l1db.connection import connect
 from l1db.demo.plot import plot
 from l1db.demo.stored import LightCurve, chosen_object, images_of
 
+# The last nights that get a row each.
+_NIGHTS = 6
+
 
 def show_content(dsn: str, configured: str, console: Console, *, picture: Path | None = None) -> None:
     """Show one object, the last nights, and how to ask for more than that.
@@ -43,16 +46,15 @@ def show_content(dsn: str, configured: str, console: Console, *, picture: Path |
 def _show_light_curve(console: Console, curve: LightCurve) -> None:
     console.print()
     console.rule(f"Light curve of DiaObject {curve.dia_object_id}")
-    forced = f" and {len(curve.forced)} forced fluxes" if curve.forced else ""
+    forced = f" and {terminal.count(len(curve.forced), 'forced flux', 'forced fluxes')}" if curve.forced else ""
     console.print(
-        f"ra {curve.ra:.6f}  dec {curve.dec:+.6f}: {len(curve.detected)} detections{forced}; "
-        "psf_flux in nJy against MJD TAI",
-        soft_wrap=True,
+        f"ra {curve.ra:.6f}  dec {curve.dec:+.6f}: {terminal.count(len(curve.detected), 'detection')}{forced}; "
+        "psf_flux in nJy against MJD TAI"
     )
     for line in plot(curve.points):
         console.print(line, soft_wrap=True, markup=False)
-    small = "; small letter: forced flux" if curve.forced else ""
-    console.print(f"(capital: detected in that band{small}; *: several bands meet)")
+    small = "; small: forced flux" if curve.forced else ""
+    console.print(f"(capital letter: detected in that band{small}; *: several meet)")
 
 
 def _draw_picture(connection: psycopg.Connection[Any], console: Console, curve: LightCurve, picture: Path) -> None:
@@ -89,14 +91,18 @@ def _show_nights(connection: psycopg.Connection[Any], console: Console) -> None:
     rows = connection.execute(
         """select to_char(day_obs, 'YYYY-MM-DD'), string_agg(band, ' ' order by band), sum(n_visits)::int,
                   sum(n_detectors)::int, sum(n_sources)::int, sum(n_associated)::int, sum(n_new_objects)::int,
-                  sum(n_without_object)::int, sum(n_alerts)::int
+                  sum(n_without_object)::int, sum(n_alerts)::int,
+                  (count(*) over ())::int
              from night_summary
             group by day_obs
             order by day_obs desc
-            limit 6"""
+            limit %s""",
+        (_NIGHTS,),
     ).fetchall()
     headers = ("night", "bands", "visits", "detectors", "sources", "known", "new", "no object", "alerts")
-    console.print(terminal.table(headers, rows))
+    console.print(terminal.table(headers, [row[:-1] for row in rows]))
+    if rows and rows[0][-1] > len(rows):
+        console.print(f"(the last {len(rows)} of {rows[0][-1]} nights)")
     reasons = dict(
         connection.execute(
             "select no_object_reason, count(*) from dia_source where no_object_reason is not null group by 1 order by 1"
@@ -104,11 +110,11 @@ def _show_nights(connection: psycopg.Connection[Any], console: Console) -> None:
     )
     if twice := reasons.pop("duplicate_in_visit", 0):
         console.print(
-            f"(no object: {twice} sources are the second of a thing that was seen twice in one visit, where "
-            "detectors overlap; both are stored, and the object counts one)"
+            f"(no object: {terminal.count(twice, 'source is', 'sources are')} the second of a thing that was seen "
+            "twice in one visit, where detectors overlap; both are stored, and the object counts one)"
         )
     for reason, n in reasons.items():
-        console.print(f"(no object: {n} sources, {reason.replace('_', ' ')})")
+        console.print(f"(no object: {terminal.count(n, 'source')}, {reason.replace('_', ' ')})")
 
 
 def _show_queries(dsn: str, configured: str, console: Console, curve: LightCurve) -> None:
@@ -119,8 +125,9 @@ def _show_queries(dsn: str, configured: str, console: Console, curve: LightCurve
     console.rule("Try it")
     console.print(f"These data are in database {name}; `make psql` and `l1db psql` open {configured} instead.")
     for query in (
-        f"select * from cone_search({curve.ra:.4f}, {curve.dec:.4f}, 60) order by separation",
+        f"select * from cone_search({curve.ra:.4f}, {curve.dec:.4f}, 10) order by separation",
         f"select * from light_curve({curve.dia_object_id})",
-        "select dia_object_id, count(*) as versions from dia_object_version group by 1 order by 2 desc limit 5",
+        "select dia_object_id, count(*) as versions from dia_object_version\n      group by 1 order by 2 desc limit 5",
     ):
-        console.print(f'{command} -c "{query}"', soft_wrap=True, markup=False)
+        # The shell takes it in these lines, too; in one it is longer than a terminal is wide.
+        console.print(f'{command} \\\n  -c "{query}"', soft_wrap=True, markup=False)

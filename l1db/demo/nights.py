@@ -44,7 +44,7 @@ def show_nights(dsn: str, directory: Path, plan: Plan | None, console: Console) 
         result = ingest_files(lambda: Client(dsn), [made.sources], visits=made.visits)
         seconds = time.monotonic() - begun
     console.print(
-        f"{result.n_visits} visits ingested in {seconds:.1f} s, forced photometry included, "
+        f"{terminal.count(result.n_visits, 'visit')} ingested in {seconds:.1f} s, forced photometry included, "
         f"each in one transaction: {seconds / result.n_visits:.1f} s each"
     )
     _show_score(dsn, directory, console)
@@ -55,36 +55,43 @@ def _simulated(directory: Path, plan: Plan | None, console: Console) -> Simulati
 
     plan = plan or Plan()
     n_visits = plan.nights * plan.visits_per_night
+    count = terminal.count
     console.rule(
-        f"{plan.nights} nights, {n_visits} visits, {plan.detectors} detectors of {plan.size} x {plan.size} pixels"
+        f"{count(plan.nights, 'night')}, {count(n_visits, 'visit')}, {count(plan.detectors, 'detector')} "
+        f"of {plan.size} x {plan.size} pixels"
     )
     begun = time.monotonic()
     with terminal.progress() as report:
         made = simulate(directory, plan, overwrite=True, progress=report)
     seconds = time.monotonic() - begun
     console.print(
-        f"{made.n_images} images simulated in {seconds:.0f} s; {made.n_sources} sources detected on the differences",
+        f"{count(made.n_images, 'image')} simulated in {seconds:.0f} s; "
+        f"{count(made.n_sources, 'source')} detected on the differences"
     )
     return made
 
 
 def _show_score(dsn: str, directory: Path, console: Console) -> None:
+    count = terminal.count
     truth = read_truth(directory)
     found, n_objects = objects_of_sources(dsn)
     result = compare(truth.thing, found, truth.out_of_place)
     console.print(
-        f"truth: {len(truth.thing)} sources are of {result.n_true} things that vary or appear "
-        f"({len(truth.out_of_place)} cut by an edge or blended), {truth.n_moving} of things that move, {truth.n_close} "
-        f"of close pairs, {truth.n_bogus} are artefacts or noise"
+        f"true sources: {len(truth.thing)} of things that vary or appear ({len(truth.out_of_place)} of these cut by an "
+        f"edge or blended), {truth.n_moving} of things that move, {truth.n_close} of close pairs, {truth.n_bogus} of "
+        "artefacts or noise"
     )
+    unjudged = result.n_unjudged
+    left_out = f"; {unjudged} {'was' if unjudged == 1 else 'were'} only seen cut or blended, and left out below"
+    console.print(f"true things: {result.n_true} that vary or appear{left_out if unjudged else ''}")
     console.print(
-        f"found: {n_objects} DiaObjects, {result.n_objects} of what varies or appears: [bold]duplicates "
-        f"{result.n_duplicates}, lost {result.n_lost}[/bold], mixed up {result.n_mixed}; "
+        f"found: {count(n_objects, 'DiaObject')}, {result.n_objects} of the {count(result.n_judged, 'true thing')}: "
+        f"[bold]duplicates {result.n_duplicates}, lost {result.n_lost}[/bold], mixed up {result.n_mixed}; "
         f"purity {result.purity:.4f}, completeness {result.completeness:.4f}"
     )
     rows = forced_rows(dsn)
     forced = compare_forced(truth.thing, found, truth.expected, rows)
     console.print(
-        f"forced: {len(rows)} fluxes at objects where a visit did not see them; {forced.n} at things with three "
-        f"detections or more: [bold]chi2/dof {forced.chi2:.2f}[/bold] against what was drawn"
+        f"forced: {count(len(rows), 'flux', 'fluxes')} at objects where a visit did not see them; {forced.n} at things "
+        f"with three detections or more: [bold]chi2/dof {forced.chi2:.2f}[/bold] against what was drawn"
     )

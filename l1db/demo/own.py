@@ -16,6 +16,7 @@ from l1db.errors import DatabaseError, InputError
 # A database that carries this comment, or a directory with it in a file, may be overwritten.
 MARK = "l1db demo: dropped and made anew by the next `l1db demo`"
 _MARK_FILE = "l1db-demo"
+PICTURE = "light_curve.png"
 
 
 def make_database(dsn: str, name: str, profile: str) -> None:
@@ -73,6 +74,15 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / _MARK_FILE).write_text(f"{MARK}\n")
+    except OSError as error:
+        raise _unusable(directory, error) from None
+
+
+def forget_picture(directory: Path) -> None:
+    """Remove the picture of earlier data from a demo's directory, and nothing from any other."""
+    try:
+        if (directory / _MARK_FILE).exists():
+            (directory / PICTURE).unlink(missing_ok=True)
     except OSError as error:
         raise _unusable(directory, error) from None
 

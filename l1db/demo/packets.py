@@ -29,6 +29,7 @@ def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], c
     from l1db.replay.packets import find_files, read_packets
     from l1db.replay.ztf import detections, true_object
 
+    count = terminal.count
     with terminal.progress() as report:
         collection, _ = read_files([alerts], progress=report)
     truth: dict[int, str] = {}
@@ -44,7 +45,7 @@ def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], c
     visits = collection.visits()
     make_database(surveys.pop())
 
-    console.rule(f"{len(files)} packets: {len(visits)} visits, {len(collection)} sources")
+    console.rule(f"{count(len(files), 'packet')}: {count(len(visits), 'visit')}, {count(len(collection), 'source')}")
     n_detectors = sum(len(data.detectors) for data in visits)
     begun = time.monotonic()
     with listening(dsn, console), terminal.progress() as report:
@@ -58,9 +59,9 @@ def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], c
             progress=report,
         )
         seconds = time.monotonic() - begun
-    console.print(f"{n_detectors} detectors in {seconds:.1f} s, each visit in one transaction")
+    console.print(f"{count(n_detectors, 'detector')} in {seconds:.1f} s, each visit in one transaction")
     found, n_objects = objects_of_sources(dsn)
-    console.print(f"found: {n_objects} DiaObjects")
+    console.print(f"found: {count(n_objects, 'DiaObject')}")
     if truth:
         visit = {
             source: data.visit.visit
@@ -70,7 +71,7 @@ def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], c
         }
         pairs = count_pairs(truth, visit, found)
         console.print(
-            f"ZTF's own names: {len(set(truth.values()))} objects, {pairs.n_true} pairs of visits; "
+            f"ZTF's own names: {count(len(set(truth.values())), 'object')}, {count(pairs.n_true, 'pair')} of visits; "
             f"[bold]precision {pairs.precision:.4f}, recall {pairs.recall:.4f}[/bold] "
             f"({pairs.n_found - pairs.n_common} wrong, {pairs.n_true - pairs.n_common} missed)"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from l1db.cli.terminal import count
 from l1db.demo.colours import GREY, INK
 from l1db.demo.picture_curve import add_legend, draw_light_curve
 from l1db.demo.picture_cutouts import Cutout, draw_cutout, grey_scales
@@ -53,8 +54,8 @@ def make_figure(curve: LightCurve, cutouts: Sequence[Cutout]) -> Figure:
     figure.text(
         0.02,
         0.938,
-        f"ra {curve.ra:.6f}°, dec {curve.dec:+.6f}° (ICRS):  {len(curve.detected)} detections and "
-        f"{len(curve.forced)} forced fluxes",
+        f"ra {curve.ra:.6f}°, dec {curve.dec:+.6f}° (ICRS):  {count(len(curve.detected), 'detection')} and "
+        f"{count(len(curve.forced), 'forced flux', 'forced fluxes')}",
         color=INK,
     )
     grid = figure.add_gridspec(1, n_nights, left=0.085, right=0.98, bottom=0.56, top=0.875, wspace=0.05)

@@ -32,7 +32,8 @@ def plot(points: Sequence[Point], width: int = 70, height: int = 10) -> list[str
     """Fluxes against time as lines of text.
 
     A detection is the capital letter of its band, a forced flux the small one; ``*`` where several bands meet.  Nights
-    stand side by side, each with its first and last time, if they are few.
+    stand side by side, each with its first and last time, if they are few.  Where fluxes of both signs are shown, dots
+    mark zero.
 
     Parameters
     ----------
@@ -45,11 +46,14 @@ def plot(points: Sequence[Point], width: int = 70, height: int = 10) -> list[str
         return []
     fluxes = np.array([point.flux for point in points])
     row = height - 1 - _placed(fluxes, height)
+    changes_sign = fluxes.min() < 0 < fluxes.max()
+    zero = height - 1 - int(_placed(np.append(fluxes, 0), height)[-1]) if changes_sign else None
     times = np.array([point.mjd for point in points])
     shown = panels(times)
     inner = (width - len(shown) + 1) // len(shown)
-    fields = [_field([points[i] for i in night], row[night], inner, height) for night in shown]
-    labels = {0: f"{fluxes.max():.0f}", height - 1: f"{fluxes.min():.0f}"}
+    fields = [_field([points[i] for i in night], row[night], inner, height, zero) for night in shown]
+    labels = {} if zero is None else {zero: "0"}
+    labels |= {0: f"{fluxes.max():.0f}", height - 1: f"{fluxes.min():.0f}"}
     margin = max(map(len, labels.values()))
     lines = [f"{labels.get(i, ''):>{margin}} │{'┊'.join(field[i] for field in fields)}".rstrip() for i in range(height)]
     axis = "┴".join("─" * inner for _ in shown)
@@ -57,8 +61,8 @@ def plot(points: Sequence[Point], width: int = 70, height: int = 10) -> list[str
     return [*lines, f"{'':>{margin}} └{axis}", f"{'':>{margin}}  {spans}".rstrip()]
 
 
-def _field(points: Sequence[Point], row: NDArray[np.intp], width: int, height: int) -> list[str]:
-    """The characters of one panel."""
+def _field(points: Sequence[Point], row: NDArray[np.intp], width: int, height: int, zero: int | None) -> list[str]:
+    """The characters of one panel; dots in the row ``zero``, if there is one."""
     column = 1 + _placed(np.array([point.mjd for point in points]), width - 2)
     cells = [[" "] * width for _ in range(height)]
     for i, j, point in zip(row.tolist(), column.tolist(), points, strict=True):
@@ -67,7 +71,8 @@ def _field(points: Sequence[Point], row: NDArray[np.intp], width: int, height: i
             cells[i][j] = "*"
         elif before != letter.upper():
             cells[i][j] = letter if point.is_forced else letter.upper()
-    return ["".join(line) for line in cells]
+    lines = ["".join(line) for line in cells]
+    return [line.replace(" ", "·") if i == zero else line for i, line in enumerate(lines)]
 
 
 def _placed(values: NDArray[np.float64], cells: int) -> NDArray[np.intp]:

@@ -23,7 +23,10 @@ class Comparison:
     Parameters
     ----------
     n_true, n_objects
-        Things that were seen, and objects that were made of them.
+        Things that were seen, and objects that were made of those that are judged.
+    n_judged
+        Things with a source in its place that has an object.  Of the others that are not lost, it is not asked which
+        object they are.
     n_duplicates
         Objects too many: a thing with k objects counts k - 1.
     n_lost
@@ -38,11 +41,17 @@ class Comparison:
 
     n_true: int
     n_objects: int
+    n_judged: int
     n_duplicates: int
     n_lost: int
     n_mixed: int
     purity: float
     completeness: float
+
+    @property
+    def n_unjudged(self) -> int:
+        """Things that have an object, and no source there in its place."""
+        return self.n_true - self.n_lost - self.n_judged
 
 
 def compare(
@@ -67,6 +76,7 @@ def compare(
     return Comparison(
         n_true=len(objects_of),
         n_objects=len(things_of),
+        n_judged=sum(map(bool, objects_of.values())),
         n_duplicates=sum(len(objects) - 1 for objects in objects_of.values() if objects),
         n_lost=len(objects_of) - len(kept),
         n_mixed=sum(len(things) > 1 for things in things_of.values()),

@@ -51,7 +51,7 @@ def ingest_files(
     workers
         Connections at work at once.  With more than one, each detector is a transaction of its own.
     strict
-        Refuse unknown columns.
+        Refuse unknown columns, of sources and of visits.
     skip_bad
         Set unusable rows aside, into ``<file name>.rejects.ecsv`` beside each input, and store the rest.
     bands
@@ -72,7 +72,7 @@ def ingest_files(
         raise InputError("no input: name at least one table of sources")
     _refuse_twice(sources)
     inputs = Inputs(sources, strict=strict, progress=progress)
-    visit_table = read_visits(visits) if visits is not None else None
+    visit_table = read_visits(visits, strict=strict) if visits is not None else None
     if visit_table is not None:
         refuse_listed(visit_table, bands)
     bad_rows = [*inputs.bad_rows, *inputs.ungroupable(visit_table, bands)]

@@ -106,6 +106,26 @@ class RunResult:
         """Alerts issued."""
         return sum(detector.n_alerts for detector in self._changed())
 
+    @property
+    def n_forced(self) -> int:
+        """Forced fluxes stored."""
+        return sum(detector.n_forced for detector in self._changed())
+
+    @property
+    def n_forced_queued(self) -> int:
+        """Forced measurements that were expected and could not be made."""
+        return sum(detector.n_forced_queued for detector in self._changed())
+
+    @property
+    def image_troubles(self) -> tuple[tuple[int, int, str], ...]:
+        """Visit, detector and reason where images could not be measured, also of detectors found unchanged."""
+        return tuple(
+            (result.visit, detector.detector, detector.image_trouble)
+            for result in self.results
+            for detector in result.detectors
+            if detector.image_trouble is not None
+        )
+
     def _changed(self) -> Iterator[DetectorResult]:
         """What an unchanged detector counts was done by another call."""
         for result in self.results:

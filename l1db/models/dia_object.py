@@ -101,6 +101,32 @@ def _dia_object_band_columns() -> list[Column[Any]]:
         column("fp_flux_mean", "real", "Weighted mean of science_flux of the forced rows [nJy]", null=True),
         column("fp_flux_mean_err", "real", "1-sigma error of fp_flux_mean [nJy]", null=True),
         column("fp_flux_sigma", "real", "Standard deviation of science_flux of the forced rows [nJy]", null=True),
+        column("psf_flux_percentile05", "real", "5th percentile of psf_flux, interpolated linearly [nJy]", null=True),
+        column("psf_flux_percentile25", "real", "25th percentile of psf_flux, interpolated linearly [nJy]", null=True),
+        column("psf_flux_percentile50", "real", "Median of psf_flux [nJy]", null=True),
+        column("psf_flux_percentile75", "real", "75th percentile of psf_flux, interpolated linearly [nJy]", null=True),
+        column("psf_flux_percentile95", "real", "95th percentile of psf_flux, interpolated linearly [nJy]", null=True),
+        column(
+            "psf_flux_mad",
+            "real",
+            "Median absolute deviation of psf_flux from its median, not scaled [nJy]",
+            null=True,
+        ),
+        column("psf_flux_skew", "real", "Skewness of psf_flux, of the population; NULL for constant flux", null=True),
+        column("psf_flux_stetson_j", "real", "Stetson's J of psf_flux; NULL for one epoch", null=True),
+        column(
+            "psf_flux_linear_slope",
+            "double precision",
+            "Slope of the weighted linear fit to psf_flux over time [nJy/d]",
+            null=True,
+        ),
+        column("psf_flux_linear_intercept", "double precision", "Value of that fit at MJD TAI 0 [nJy]", null=True),
+        column(
+            "daily_ndata",
+            "integer",
+            "Number of epochs in the statistics that are measured by day, from percentiles to fit; NULL: not yet",
+            null=True,
+        ),
     ]
 
 
@@ -109,6 +135,12 @@ dia_object_band = Table(
     metadata,
     *_dia_object_band_columns(),
     PrimaryKeyConstraint("dia_object_id", "band"),
+    # What is to be measured by day: see l1_api.measure_by_day.
+    Index(
+        "dia_object_band_due_idx",
+        "dia_object_id",
+        postgresql_where=text("daily_ndata IS DISTINCT FROM psf_flux_ndata"),
+    ),
     comment="The current light-curve statistics of each DiaObject in each band",
 )
 

@@ -51,6 +51,11 @@ survey = Table(
     ),
     column("forced_margin", "real", "Margin around an image within which objects may matter to it [arcsec]"),
     column("image_cache_days", "double precision", "How long images are kept for later measurements [d]"),
+    column(
+        "statistics_at_ingest",
+        "text",
+        "Light-curve statistics an ingest measures: basic (the others by day) or all",
+    ),
     PrimaryKeyConstraint("survey_version"),
     CheckConstraint("survey_version > 0", name="version"),
     CheckConstraint("profile IN ('seed', 'rubin', 'ztf')", name="profile"),
@@ -69,5 +74,6 @@ survey = Table(
     CheckConstraint("forced_min_dia_sources > 0 AND forced_min_reliability BETWEEN 0 AND 1", name="forced_minima"),
     CheckConstraint("forced_margin >= 0 AND forced_margin <= 20", name="forced_margin"),
     CheckConstraint("image_cache_days > 0", name="image_cache_days"),
+    CheckConstraint("statistics_at_ingest IN ('basic', 'all')", name="statistics_at_ingest"),
     comment="The survey's rules: immutable versions, the highest in force",
 )

@@ -7,33 +7,38 @@ from enum import IntFlag
 
 
 class ForcedFlag(IntFlag):
-    """Bits of the column ``flags``; the stamp is the square of pixels that a position is measured on."""
+    """Bits of the column ``flags``; the stamp is the square of pixels that a position is measured on.
+
+    ==================  ====  =====================================================================================
+    EDGE_CLIPPED           1  The stamp reaches over the border of the image.
+    OFFIMAGE_CENTRE        2  The position lies off the image, or is not finite.
+    NO_GOOD_PIXELS         4  Nothing could be measured: flux and error are NaN.
+    MASKED_CENTRE          8  A pixel of the central 3 x 3 is bad: masked, not finite, or without usable variance.
+    LOW_PSF_FRACTION      16  The good pixels hold less than half of the sum of the squared PSF.
+    SATURATED             32  A pixel of the stamp has one of the ``saturated_bits``.
+    NODATA_VARIANCE       64  A pixel of the stamp has a variance that is not positive and finite.
+    BLENDED_JOINT        128  Fitted together with neighbours.
+    EXTRAPOLATED_PSF     256  The position lies outside the nodes between which the PSF is known.
+    BLENDED_UNRESOLVED   512  A neighbour is too close to be told apart and left out, or there are too many to fit.
+    FAILED              1024  The position is not finite, or the result fits no ``real``: flux and error are NaN.
+    ASSUMED_PSF         2048  The image came without a PSF, of which only the width is known; set by `l1db.forced`.
+    ==================  ====  =====================================================================================
+
+    ``EDGE_CLIPPED`` and ``BLENDED_JOINT`` tell how a flux was measured, and say nothing against it.
+    """
 
     EDGE_CLIPPED = 1
-    """The stamp reaches over the border of the image."""
     OFFIMAGE_CENTRE = 2
-    """The position lies off the image, or is not finite."""
     NO_GOOD_PIXELS = 4
-    """Nothing could be measured: flux and error are NaN."""
     MASKED_CENTRE = 8
-    """A pixel of the central 3 x 3 is bad: masked, not finite, or without usable variance."""
     LOW_PSF_FRACTION = 16
-    """The good pixels hold less than half of the sum of the squared PSF."""
     SATURATED = 32
-    """A pixel of the stamp has one of the ``saturated_bits``."""
     NODATA_VARIANCE = 64
-    """A pixel of the stamp has a variance that is not positive and finite."""
     BLENDED_JOINT = 128
-    """Fitted together with neighbours."""
     EXTRAPOLATED_PSF = 256
-    """The position lies outside the nodes between which the PSF is known."""
     BLENDED_UNRESOLVED = 512
-    """A neighbour is too close to be told apart, and each is measured as if the other were not there; or there are more
-    neighbours than can be fitted together."""
     FAILED = 1024
-    """The position is not finite, or the result does not fit a ``real`` column: flux and error are NaN."""
     ASSUMED_PSF = 2048
-    """The image came without a PSF, and of its PSF only the width is known; set by `l1db.forced`."""
 
     @classmethod
     def _missing_(cls, value: object) -> ForcedFlag:

@@ -26,6 +26,7 @@ The same seed gives the same tables and arrays.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -50,6 +51,12 @@ __all__ = ["Plan", "Simulation", "simulate"]
 
 # Called as progress("simulate", done, total), the numbers being of detectors of visits.
 Progress = Callable[[str, int, int], None]
+
+# Names that the simulator gives to the files in its folders; others in there are not its own.
+_MADE = {
+    "images": re.compile(rf"\d+_\d{{3,}}_({'|'.join(IMAGE_KINDS)})\.fits"),
+    "arrivals": re.compile(r"\d{3,}_(sources\.parquet|visits\.ecsv)"),
+}
 
 TABLES = ("truth_object", "truth_lc", "truth_detection", "truth_prediction", "truth_image")
 
@@ -137,9 +144,10 @@ def _prepare(directory: Path, plan: Plan, overwrite: bool) -> None:
                 raise InputError(f"{directory}: holds a simulation already; name another directory, or --overwrite it")
             (directory / "sources.parquet").unlink()
         (directory / "plan.json").write_text(f"{json.dumps(asdict(plan), indent=1)}\n")
-        for folder, pattern in (("images", "*.fits"), ("arrivals", "*_[sv]*")):
-            for old in (directory / folder).glob(pattern):
-                old.unlink()
+        for folder, made in _MADE.items():
+            for old in (directory / folder).glob("*"):
+                if made.fullmatch(old.name) and old.is_file():
+                    old.unlink()
         (directory / "images").mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{directory}: cannot be written: {error.strerror or error}") from None

@@ -28,14 +28,22 @@ begin
 
     insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
                                     psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max, psf_flux_err_mean,
-                                    psf_flux_chi2, science_flux_mean, science_flux_mean_err)
+                                    psf_flux_chi2, science_flux_mean, science_flux_mean_err, psf_flux_percentile05,
+                                    psf_flux_percentile25, psf_flux_percentile50, psf_flux_percentile75,
+                                    psf_flux_percentile95, psf_flux_mad, daily_ndata)
     select a.dia_object_id, p_visit.band, p_stamp, s.psf_flux, s.psf_flux_err,
            null, 1, s.psf_flux, s.psf_flux, s.psf_flux_err,
            0, case when s.science_flux_err > 0 then s.science_flux end,
-           case when s.science_flux is not null and s.science_flux_err > 0 then s.science_flux_err end
+           case when s.science_flux is not null and s.science_flux_err > 0 then s.science_flux_err end, shape.psf_flux,
+           shape.psf_flux, shape.psf_flux, shape.psf_flux,
+           shape.psf_flux, shape.deviation, shape.n
       from pg_temp.assignment a
       join pg_temp.stage_source s
         on s.ordinal = a.ordinal
+      left join lateral (
+        select s.psf_flux, 0 as deviation, 1 as n
+      ) as shape
+        on p_survey.statistics_at_ingest = 'all'
      where a.is_new
      order by a.dia_object_id;
 end

@@ -13,7 +13,8 @@ as $$
 -- Parameters:
 --   p_visit  - the visit
 --   p_mode   - see claim_detectors
--- Reads:   pg_temp.stage_detector, pg_temp.stage_source, pg_temp.stage_image, l1.visit_detector, l1.dia_source, l1.image
+-- Reads:   pg_temp.stage_detector, pg_temp.stage_source, pg_temp.stage_image, l1.visit_detector, l1.dia_source,
+--          l1.image
 -- Writes:  pg_temp.claim
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
@@ -26,16 +27,20 @@ begin
                case when v.n_sources <> given.n
                     then format('%s sources are stored, %s are given', v.n_sources, given.n) end,
                case when v.footprint is distinct from st_geogfromtext(d.footprint) then 'the footprint differs' end,
-               case when v.psf_fwhm is distinct from d.psf_fwhm
-                    then format('psf_fwhm is %s, not %s', v.psf_fwhm, d.psf_fwhm) end,
-               case when v.zero_point is distinct from d.zero_point
-                    then format('zero_point is %s, not %s', v.zero_point, d.zero_point) end,
-               case when v.flux_noise is distinct from d.flux_noise
-                    then format('flux_noise is %s, not %s', v.flux_noise, d.flux_noise) end,
-               case when v.software is distinct from d.software
-                    then format('software is %s, not %s', v.software, d.software) end,
+               (select string_agg(format(case when f.stored is null then '%1$s is %3$s, and none is stored'
+                                              when f.given is null then '%1$s is %2$s, and not given now'
+                                              else '%1$s is %2$s, not %3$s' end, f.name, f.stored, f.given), ', ')
+                  from (values
+                      ('psf_fwhm', v.psf_fwhm::text, d.psf_fwhm::text),
+                      ('zero_point', v.zero_point::text, d.zero_point::text),
+                      ('flux_noise', v.flux_noise::text, d.flux_noise::text),
+                      ('software', v.software, d.software)
+                  ) as f(name, stored, given)
+                 where f.stored is distinct from f.given),
                case when v.n_sources = given.n then
-                    (select format('%s of %s rows found with other positions, fluxes or ids', count(*), given.n)
+                    (select case when count(*) > 0
+                                 then format('%s of %s rows found with other positions, fluxes or ids',
+                                             count(*), given.n) end
                        from pg_temp.stage_source s
                       where s.detector = d.detector
                         and not exists (

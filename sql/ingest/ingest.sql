@@ -104,9 +104,7 @@ begin
             perform l1_api.list_bereaved(v_visit, v_survey);
         end if;
         perform l1_api.list_forced(v_survey);
-        select greatest(max(t.validity_start), (select max(f.validity_start) from pg_temp.forced f))
-          into v_newest
-          from pg_temp.touched t;
+        v_newest := l1_api.newest_touched(v_visit, v_survey);
         if v_withdraws then
             v_newest := greatest(v_newest, l1_api.newest_withdrawn(v_visit));
         end if;

@@ -209,7 +209,18 @@ begin
         science_flux_sigma real,
         fp_flux_mean      real,
         fp_flux_mean_err  real,
-        fp_flux_sigma     real
+        fp_flux_sigma     real,
+        psf_flux_percentile05 real,
+        psf_flux_percentile25 real,
+        psf_flux_percentile50 real,
+        psf_flux_percentile75 real,
+        psf_flux_percentile95 real,
+        psf_flux_mad      real,
+        psf_flux_skew     real,
+        psf_flux_stetson_j real,
+        psf_flux_linear_slope double precision,
+        psf_flux_linear_intercept double precision,
+        daily_ndata       integer
     ) on commit delete rows;
 end
 $$;

@@ -8,7 +8,8 @@ as $$
 --
 --   Recomputes the touched objects from their live sources in the history window, which counts back from the object's latest
 --   detection and is open at its end: position and counts, and the statistics of the visit's band.  Where the window moved
---   past sources, or the rules changed, also those of the other bands.
+--   past sources, or the rules changed, also those of the other bands.  By the survey's rules the costlier of them, too;
+--   else they are left to the day (measure_by_day).
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -24,6 +25,9 @@ begin
     end if;
     perform l1_api.measure_positions(p_survey, v_first);
     perform l1_api.measure_bands(p_visit.band, p_survey, v_first);
+    if p_survey.statistics_at_ingest = 'all' then
+        perform l1_api.measure_shapes(p_survey, v_first);
+    end if;
 
     -- An object that has forced rows only is about to be retired.
     if exists (select from pg_temp.measured m where m.n_dia_sources = 0) then

@@ -11,12 +11,12 @@ as $$
 --   The history triggers keep what is closed.
 --
 -- Parameters:
---   p_survey  - the rules in force
---   p_stamp   - stamp of this transaction: end of the old versions and start of the new
--- Reads:   pg_temp.touched, pg_temp.measured, pg_temp.measured_band, pg_temp.claim
--- Writes:  l1.dia_object, l1.dia_object_band (histories by trigger)
+--   p_visit, p_survey  - the visit, and the rules in force
+--   p_stamp            - stamp of this transaction: end of the old versions and start of the new
+-- Calls:   open_bands, close_bands
+-- Reads:   pg_temp.touched, pg_temp.measured, pg_temp.claim
+-- Writes:  l1.dia_object (history by trigger)
 declare
-    v_updated   bigint;
     v_withdraws boolean;
 begin
     update l1.dia_object o
@@ -36,64 +36,12 @@ begin
      where m.n_dia_sources > 0
        and o.dia_object_id = m.dia_object_id;
 
-    update l1.dia_object_band b
-       set validity_start = p_stamp,
-           psf_flux_mean = m.psf_flux_mean,
-           psf_flux_mean_err = m.psf_flux_mean_err,
-           psf_flux_sigma = m.psf_flux_sigma,
-           psf_flux_ndata = m.psf_flux_ndata,
-           psf_flux_min = m.psf_flux_min,
-           psf_flux_max = m.psf_flux_max,
-           psf_flux_err_mean = m.psf_flux_err_mean,
-           psf_flux_chi2 = m.psf_flux_chi2,
-           psf_flux_max_slope = m.psf_flux_max_slope,
-           science_flux_mean = m.science_flux_mean,
-           science_flux_mean_err = m.science_flux_mean_err,
-           science_flux_sigma = m.science_flux_sigma,
-           fp_flux_mean = m.fp_flux_mean,
-           fp_flux_mean_err = m.fp_flux_mean_err,
-           fp_flux_sigma = m.fp_flux_sigma
-      from pg_temp.measured_band m
-     where b.dia_object_id = m.dia_object_id
-       and b.band = m.band
-       and (b.psf_flux_ndata, b.psf_flux_mean, b.psf_flux_mean_err, b.psf_flux_sigma, b.psf_flux_min, b.psf_flux_max,
-            b.psf_flux_err_mean, b.psf_flux_chi2, b.psf_flux_max_slope, b.science_flux_mean, b.science_flux_mean_err,
-            b.science_flux_sigma, b.fp_flux_mean, b.fp_flux_mean_err, b.fp_flux_sigma)
-           is distinct from
-           (m.psf_flux_ndata, m.psf_flux_mean, m.psf_flux_mean_err, m.psf_flux_sigma, m.psf_flux_min, m.psf_flux_max,
-            m.psf_flux_err_mean, m.psf_flux_chi2, m.psf_flux_max_slope, m.science_flux_mean, m.science_flux_mean_err,
-            m.science_flux_sigma, m.fp_flux_mean, m.fp_flux_mean_err, m.fp_flux_sigma);
-    get diagnostics v_updated = row_count;
-
-    -- Bands that are new to an object.
-    if v_updated < (select count(*) from pg_temp.measured_band) then
-        insert into l1.dia_object_band (dia_object_id, band, validity_start, psf_flux_mean, psf_flux_mean_err,
-                                        psf_flux_sigma, psf_flux_ndata, psf_flux_min, psf_flux_max, psf_flux_err_mean,
-                                        psf_flux_chi2, psf_flux_max_slope, science_flux_mean, science_flux_mean_err,
-                                        science_flux_sigma, fp_flux_mean, fp_flux_mean_err, fp_flux_sigma)
-        select m.dia_object_id, m.band, p_stamp, m.psf_flux_mean, m.psf_flux_mean_err,
-               m.psf_flux_sigma, m.psf_flux_ndata, m.psf_flux_min, m.psf_flux_max, m.psf_flux_err_mean,
-               m.psf_flux_chi2, m.psf_flux_max_slope, m.science_flux_mean, m.science_flux_mean_err,
-               m.science_flux_sigma, m.fp_flux_mean, m.fp_flux_mean_err, m.fp_flux_sigma
-          from pg_temp.measured_band m
-         where not exists (select
-                             from l1.dia_object_band b
-                            where b.dia_object_id = m.dia_object_id
-                              and b.band = m.band)
-         order by m.dia_object_id;
-    end if;
-
-    -- Bands that have no epoch in the window any more, and what a replacement left behind: objects without detections.
     v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
+    perform l1_api.open_bands(p_stamp, v_withdraws);
+
+    -- What a replacement left behind, or the window: bands without epochs, and objects without detections.
     if v_withdraws or exists (select from pg_temp.touched t where t.all_bands) then
-        delete from l1.dia_object_band b
-         using pg_temp.touched t
-         where b.dia_object_id = t.dia_object_id
-           and (b.band = p_visit.band or t.all_bands)
-           and not exists (select
-                             from pg_temp.measured_band m
-                            where m.dia_object_id = b.dia_object_id
-                              and m.band = b.band);
+        perform l1_api.close_bands(p_visit.band);
     end if;
     if v_withdraws then
         perform set_config('l1.closed_reason', 'orphaned', true);

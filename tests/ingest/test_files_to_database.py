@@ -353,6 +353,41 @@ def test_strict_refuses_unknown_columns_which_else_are_remarked_upon(database: s
     outcome = l1db("ingest", path, dsn=database)
     assert outcome.code == 0
     assert outcome.err == f"l1db: {path}: ignored unknown column seeing\n"
+    path = write(sources(), tmp_path / "plain.csv")
+    visits = tmp_path / "visits.csv"
+    visits.write_text("visit,detector,band,midpointMjdTai,diference\n5,2,r,60000.5,d.fits\n")
+    told = f"{visits}: unknown column diference (is it difference?) (--strict)"
+    assert refused(database, path, "--visits", visits, "--strict") == f"l1db: {told}"
+
+
+def test_images_that_cannot_be_measured_are_told_with_their_detectors(database: str, tmp_path: Path) -> None:
+    """The summary counts what is forced and what waits.  Seen red with the reason not handed on."""
+    first = write(sources(), tmp_path / "first.csv")
+    told = l1db("ingest", first, dsn=database)
+    assert told.out.endswith("3 sources, 3 new objects, 3 alerts, 0 forced fluxes stored and 0 queued\n")
+    border = '"POLYGON((9.9 -5.1, 10.2 -5.1, 10.2 -4.8, 9.9 -4.8))"'
+    visits = tmp_path / "visits.csv"
+    rows = [f"7,{detector},r,60001.5,30,{border},lost_{detector}.fits\n" for detector in (0, 1, 2)]
+    visits.write_text("visit,detector,band,midpointMjdTai,exposureTime,footprint,difference\n" + "".join(rows))
+    second = sources(1, visit=7, detector=1)
+    second["midpointMjdTai"] = 60001.5
+    second = write(second, tmp_path / "second.csv")
+    says = (
+        f"l1db: visit 7, detector 0: its images were not measured: {tmp_path}/lost_0.fits: does not exist; "
+        "likewise on 2 other detectors (see: l1db status)\n"
+    )
+    told = l1db("ingest", second, "--visits", visits, dsn=database)
+    with psycopg.connect(database) as connection:
+        (queued,) = connection.execute("select count(*) from l1.precovery_task").fetchone()  # type: ignore[misc]
+    assert queued == 2 * 3, "two of three objects were not seen by the visit, and lie on all of its detectors"
+    assert (told.code, told.err) == (0, says)
+    assert told.out == (
+        "1 visit, 3 detectors (3 stored): 1 source, 0 new objects, 1 alert, "
+        f"0 forced fluxes stored and {queued} queued\n"
+    )
+    again = l1db("ingest", second, "--visits", visits, dsn=database)
+    assert (again.code, again.err) == (0, says), "the images still cannot be read"
+    assert again.out == "1 visit, 3 detectors (3 unchanged): nothing new\n"
 
 
 def test_another_isolation_level_is_refused(stored: str, tmp_path: Path) -> None:

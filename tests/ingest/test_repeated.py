@@ -123,9 +123,10 @@ def test_an_empty_detector_is_stored_and_found_again(database: str, look: psycop
         ({"sources": sources(dia_source_id=[1, 2, 3, 4, 5, 66])}, "1 of 6 rows found with other"),
         ({"footprint": [(29.9, -5.1), (30.2, -5.1), (30.2, -4.9), (29.9, -4.9)]}, "the footprint differs"),
         ({"psf_fwhm": 4.5}, "psf_fwhm is 3.5, not 4.5"),
-        ({"zero_point": 30.5}, "zero_point is , not 30.5"),
-        ({"flux_noise": 8.0}, "flux_noise is , not 8"),
-        ({"software": "v2"}, "software is , not v2"),
+        ({"zero_point": 30.5}, "zero_point is 30.5, and none is stored"),
+        ({"flux_noise": 8.0}, "flux_noise is 8, and none is stored"),
+        ({"psf_fwhm": None}, "psf_fwhm is 3.5, and not given now[)]"),
+        ({"software": "v2"}, "software is v2, and none is stored"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

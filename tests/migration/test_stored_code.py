@@ -124,7 +124,7 @@ def test_every_table_column_function_and_view_has_a_comment(connection: psycopg.
 # Numbers that carry no unit: names, counts, ratios, flags and versions.
 PLAIN = re.compile(
     r"""(^|_)(id|visit|detector|attempt|version|n_\w+|ndata|nforced|n|snr|airmass|chi2|ln_l|fraction|extendedness
-        |reliability|forced_flags|batch|leases|pairs|sources|objects|redirect_to|snaps|detectors|xid)$""",
+        |reliability|forced_flags|batch|leases|pairs|sources|objects|redirect_to|snaps|detectors|xid|skew|stetson_j)$""",
     re.VERBOSE,
 )
 

@@ -10,7 +10,10 @@ let through, the heaps of rubbish.
 
 from __future__ import annotations
 
+import pydoc
+import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -368,6 +371,18 @@ def test_photutils_finds_the_same_fluxes() -> None:
     theirs = fit(scene, mask=mask, init_params=Table({"x": x, "y": y, "flux": np.full(100, 100.0)}))
     ours = forced_photometry(scene, np.full(shape, 100.0), x, y, PSF, mask=mask)
     assert np.abs((ours["flux"] - theirs["flux_fit"]) / ours["flux_err"]).max() < 1e-5
+
+
+def test_help_tells_every_flag_its_bit_and_its_meaning_in_the_order_of_the_bits() -> None:
+    said = re.findall(r"^ +\| +([A-Z_]+) +(\d+)  \w.*\.$", pydoc.plain(pydoc.render_doc(ForcedFlag)), re.MULTILINE)
+    assert said == [(flag.name, str(flag.value)) for flag in sorted(ForcedFlag)]
+
+
+def test_the_query_of_the_page_on_images_leaves_out_all_but_the_harmless_flags() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    (bits,) = re.findall(r"forced_flags & \(([\d |]+)\) = 0", page)
+    harmless = {ForcedFlag.EDGE_CLIPPED, ForcedFlag.BLENDED_JOINT}
+    assert [int(bit) for bit in bits.split("|")] == [flag.value for flag in sorted({*ForcedFlag} - harmless)]
 
 
 def test_bits_of_any_integer_type_are_taken_and_other_things_refused() -> None:

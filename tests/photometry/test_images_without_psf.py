@@ -13,7 +13,7 @@ from astropy.io import fits
 from images.sky_images import wcs
 from numpy.typing import NDArray
 
-from l1db.forced import describe_images, measure
+from l1db.forced import describe_image, measure
 from l1db.images.exposure import MASK_PLANES, Exposure
 from l1db.images.fits import write_exposure
 from l1db.images.psf import GaussianPsf
@@ -93,6 +93,7 @@ def test_without_a_width_they_are_trouble_that_says_what_to_give(sky: Sky, psf_f
 
 def test_they_can_be_made_known_late(sky: Sky) -> None:
     """Nothing is measured then."""
-    files, corners = describe_images({"difference": sky.without_psf})
-    assert [file.uri for file in files] == [sky.without_psf]
-    np.testing.assert_array_equal(corners, describe_images({"difference": sky.with_psf})[1])
+    file, corners = describe_image("difference", sky.without_psf, 0, 1, None)
+    assert file.uri == sky.without_psf
+    assert corners is not None
+    np.testing.assert_array_equal(corners, describe_image("difference", sky.with_psf, 0, 1, None)[1])

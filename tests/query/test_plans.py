@@ -152,7 +152,7 @@ def test_cones_and_light_curves_of_a_list_of_positions(large: psycopg.Connection
 def test_a_light_curve_is_taken_apart(large: psycopg.Connection, large_tables: set[str]) -> None:
     plan = plan_of(large, "select * from l1_api.light_curve(4711) where band = 'r'")
     assert "Function Scan" not in plan
-    assert "dia_object_id_midpoint_mjd_tai_idx" in plan
+    assert "dia_object_id_midpoint_mjd_tai" in plan
     assert not scans(plan, large_tables)
 
 

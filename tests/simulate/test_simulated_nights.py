@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -299,6 +300,24 @@ def test_nothing_is_written_over_unless_asked_to(tiny: Simulation, tmp_path: Pat
         simulate(tmp_path / "file", TINY)
 
 
+def test_overwriting_deletes_what_the_simulator_made_and_nothing_else(tmp_path: Path) -> None:
+    """Seen red: whatever ended in .fits went, and in arrivals whatever had an s or v behind an underscore."""
+    directory = tmp_path / "two words"
+    plan = replace(TINY, visits_per_night=2, size=128, density=0, star_density=0, arrival="shuffled")
+    simulate(directory, plan)
+    mine = [
+        *("images/mine.fits", "images/20251120001_000_difference.fits.txt", "images/7_000_coadd.fits"),
+        *("images/my_000_difference.fits", "images/7_00_science.fits", "arrivals/my_sources.parquet"),
+        *("arrivals/001_sources.csv", "arrivals/001_visits.ecsv.bak", "mine.txt"),
+    ]
+    for name in mine:
+        (directory / name).write_text("precious")
+    simulate(directory, replace(TINY, visits_per_night=1, size=128, density=0, star_density=0), overwrite=True)
+    assert {name for name in mine if (directory / name).read_text() == "precious"} == set(mine)
+    left = sorted(path.name for folder in ("images", "arrivals") for path in (directory / folder).iterdir())
+    assert len(left) - (len(mine) - 1) == 4, "the images of the one visit"
+
+
 def test_without_galsim_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     imported = builtins.__import__
 
@@ -325,11 +344,13 @@ def test_the_command_says_how_to_ingest_what_it_made(tmp_path: Path) -> None:
     app.command()(command)
     options = {"nights": 1, "visits": 1, "detectors": 1, "size": 128, "density": 1, "seed": 3}
     arguments = [str(word) for option, value in options.items() for word in (f"--{option}", value)]
-    result = CliRunner().invoke(app, [str(tmp_path / "made"), *arguments, "--centre", "0", "-45"])
+    made = tmp_path / "made of pixels"
+    result = CliRunner().invoke(app, [str(made), *arguments, "--centre", "0", "-45"])
     assert result.exit_code == 0, result.output
     assert result.output.startswith("1 visit, 4 images, ")
-    assert f"l1db ingest {tmp_path}/made/sources.parquet --visits {tmp_path}/made/visits.ecsv" in result.output
-    ra = read_visits(tmp_path / "made" / "visits.ecsv").columns["boresight_ra"][0]
+    said = shlex.split(result.output.splitlines()[-1])
+    assert said == ["l1db", "ingest", f"{made}/sources.parquet", "--visits", f"{made}/visits.ecsv"]
+    ra = read_visits(made / "visits.ecsv").columns["boresight_ra"][0]
     assert min(ra, 360 - ra) * 3600 < 0.1 * 128 * PIXEL_SCALE * 2
 
 
