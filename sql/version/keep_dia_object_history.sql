@@ -4,6 +4,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, l1, l1_api, pg_temp
+set enable_nestloop = off
 as $$
 -- Trigger function: l1_api.keep_dia_object_history(0)
 --
