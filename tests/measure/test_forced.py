@@ -1,6 +1,6 @@
 """Which DiaObjects a visit forces, what becomes of those that it cannot, and what a replacement takes back.
 
-The fluxes are made up here; tests/photometry and tests/test_forced.py measure them on pixels.
+The fluxes are made up here; tests/photometry and tests/test_simulated_nights_in_the_database.py measure them on pixels.
 """
 
 from __future__ import annotations

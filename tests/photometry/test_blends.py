@@ -254,7 +254,7 @@ def test_a_crowd_beyond_what_is_fitted_together_is_flagged(monkeypatch: pytest.M
 
 
 def test_a_crowd_within_it_has_honest_errors() -> None:
-    """Two hundred on 52 x 52 pixels, more than one to a beam.  Seen to fail (1.65) with halos of 72."""
+    """Two hundred on 52 x 52 pixels, more than one to a beam.  Seen to fail (1.86) with halos of 72 and no flag."""
     pulls = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
