@@ -4,7 +4,7 @@
 --   l1_ingest   takes visits in (SECURITY INVOKER: it writes the tables that ingest writes, and no others)
 --   l1_publish  consumes alerts
 --   l1_filter   nothing yet
---   l1_admin    changes the survey's rules, and all of the above
+--   l1_admin    corrects what is stored, changes the survey's rules, and all of the above
 
 revoke all on schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
 revoke all on all tables in schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
@@ -27,8 +27,11 @@ grant execute on function
     l1_api.offset_variance(double precision, double precision, double precision),
     l1_api.bounding_cap(double precision[], double precision[]),
     l1_api.sky_cells(double precision, double precision, double precision),
+    l1_api.leads_to(bigint),
     l1_api.cone_search(double precision, double precision, double precision),
+    l1_api.cone_search(bigint, double precision),
     l1_api.light_curve(bigint),
+    l1_api.coincident_objects(double precision),
     l1_api.oldest_announced(),
     l1_api.has_committed_since(pg_snapshot),
     l1_api.settled_time(pg_snapshot),
@@ -43,7 +46,8 @@ grant execute on function
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
 grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
 grant insert, update, delete on l1.image, l1.precovery_task to l1_ingest, l1_admin;
-grant insert on l1.alert, l1.stamp to l1_ingest, l1_admin;
+grant insert on l1.alert, l1.stamp, l1.update_record to l1_ingest, l1_admin;
+grant insert on l1.correction to l1_admin;
 grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
 grant execute on function
     l1_api.ensure_partitions(double precision),
@@ -93,13 +97,16 @@ grant execute on function
     l1_api.measure_positions(l1.survey, double precision),
     l1_api.measure_bands(text, l1.survey, double precision),
     l1_api.measure_shapes(l1.survey, double precision),
-    l1_api.measure_objects(l1.visit, l1.survey),
+    l1_api.measure_objects(text, l1.survey),
     l1_api.measure_by_day(integer),
     l1_api.prepare_nights(),
     l1_api.newest_touched(l1.visit, l1.survey),
     l1_api.open_bands(timestamptz, boolean),
     l1_api.close_bands(text),
-    l1_api.open_versions(l1.visit, l1.survey, timestamptz),
+    l1_api.open_versions(text, timestamptz, boolean),
+    l1_api.list_replaced(l1.visit, timestamptz),
+    l1_api.retire_objects(text, bigint),
+    l1_api.record_updates(bigint, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
     l1_api.close_ledger(l1.visit, timestamptz, jsonb)
     to l1_ingest, l1_admin;
@@ -113,7 +120,25 @@ grant execute on function
     l1_api.ack_alerts(text, bigint)
     to l1_publish, l1_admin;
 
-grant execute on function l1_api.change_survey(jsonb, text) to l1_admin;
+grant execute on function
+    l1_api.begin_correction(text),
+    l1_api.lock_places(l1.survey, double precision[], double precision[]),
+    l1_api.list_correcting(bigint[]),
+    l1_api.lock_correcting(l1.survey, bigint[], bigint),
+    l1_api.free_twins(l1.survey),
+    l1_api.refuse_conflicts(),
+    l1_api.change_sources(timestamptz),
+    l1_api.list_corrected(l1.survey, timestamptz),
+    l1_api.reopen_objects(timestamptz),
+    l1_api.apply_correction(l1.survey, text, text, text, jsonb, bigint, bigint),
+    l1_api.withdraw_sources(bigint[], text, text),
+    l1_api.withdraw_detectors(bigint, smallint[], text, text),
+    l1_api.withdraw_visit(bigint, text, text),
+    l1_api.move_sources(bigint[], bigint, text, text),
+    l1_api.merge_objects(bigint[], bigint, text, text),
+    l1_api.undo_correction(bigint, text, text),
+    l1_api.change_survey(jsonb, text)
+    to l1_admin;
 
 -- Working tables are for those who ingest.
 do $$

@@ -17,7 +17,7 @@ _LEDGER = """
            max(v.day_obs) filter (where d.withdrawn_at is null),
            count(*) filter (where d.withdrawn_at is null),
            count(*) filter (where d.withdrawn_at is null and d.n_sources = 0),
-           coalesce(sum(d.n_sources) filter (where d.withdrawn_at is null), 0),
+           coalesce(sum(d.n_sources - d.n_withdrawn) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_without_object) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_alerts), 0),
            coalesce(sum(d.n_forced) filter (where d.withdrawn_at is null), 0),

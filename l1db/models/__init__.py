@@ -6,7 +6,18 @@ rules of the partitioned tables live on their leaves, which ``l1_api.ensure_part
 ``metadata`` has them all, since the modules that define them are imported here.
 """
 
-from l1db.models import alert, dia_object, dia_source, image, stamp, survey, visit
+from l1db.models import alert, correction, dia_object, dia_source, image, stamp, survey, visit
 from l1db.models.schema import SCHEMA, metadata
 
-__all__ = ["SCHEMA", "alert", "dia_object", "dia_source", "image", "metadata", "stamp", "survey", "visit"]
+__all__ = [
+    "SCHEMA",
+    "alert",
+    "correction",
+    "dia_object",
+    "dia_source",
+    "image",
+    "metadata",
+    "stamp",
+    "survey",
+    "visit",
+]

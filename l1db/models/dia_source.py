@@ -73,5 +73,6 @@ dia_source_history = Table(
     PrimaryKeyConstraint("dia_source_id", "validity_start"),
     CheckConstraint("validity_end > validity_start", name="validity"),
     Index(None, "visit", "detector"),
+    Index(None, "dia_object_id", "validity_end"),
     comment="Former versions of DiaSources: changed or withdrawn",
 )

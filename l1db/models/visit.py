@@ -78,6 +78,12 @@ visit_detector = Table(
         server_default=text("0"),
     ),
     column("image_trouble", "text", "Why its images could not be measured; NULL: they could, or none came", null=True),
+    column(
+        "n_withdrawn",
+        "integer",
+        "Of its n_sources, those that corrections have withdrawn since",
+        server_default=text("0"),
+    ),
     PrimaryKeyConstraint("visit", "detector", "attempt"),
     ForeignKeyConstraint(["visit"], ["l1.visit.visit"]),
     ForeignKeyConstraint(["survey_version"], ["l1.survey.survey_version"]),

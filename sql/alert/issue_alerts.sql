@@ -7,8 +7,7 @@ as $$
 -- Function: l1_api.issue_alerts(3)
 --
 --   Puts one alert into the outbox for every source of the call that has an object, and by the survey's rules for every
---   forced measurement.  A source that had its alert before
---   a replacement withdrew it gets no second one when it comes again.
+--   forced measurement.  A source that had its alert before it was withdrawn gets no second one when it comes again.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -19,7 +18,7 @@ declare
     v_bounds record;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
-    if exists (select from pg_temp.claim c where c.former_attempt is not null or c.status = 'supplemented') then
+    if exists (select from pg_temp.claim c where c.attempt > 1 or c.status = 'supplemented') then
         update pg_temp.assignment a
            set is_repeated = true
          where exists (select

@@ -74,6 +74,21 @@ begin
                   hint = 'Use replace to withdraw the stored data first, or supplement to add to them.';
     end if;
 
+    select string_agg(v.detector::text, ', ' order by v.detector)
+      into v_refused
+      from l1.visit_detector v
+      join pg_temp.stage_detector d
+        on d.detector = v.detector
+     where p_mode = 'release'
+       and v.visit = p_visit.visit
+       and v.withdrawn_at is null
+       and v.n_withdrawn > 0;
+    if v_refused is not null then
+        raise exception 'visit %: sources of detector % were withdrawn by corrections', p_visit.visit, v_refused
+            using errcode = 'L1I05',
+                  hint = 'Undo these before a release, which brings all sources back.';
+    end if;
+
     insert into pg_temp.claim (detector, attempt, former_attempt, status, footprint)
     select v.detector,
            v.attempt + verdict.is_new::integer,
@@ -93,7 +108,11 @@ begin
                                                      from l1.dia_source x
                                                     where x.dia_source_id = s.dia_source_id
                                                       and x.midpoint_mjd_tai >= v_bounds.lower
-                                                      and x.midpoint_mjd_tai < v_bounds.upper)))
+                                                      and x.midpoint_mjd_tai < v_bounds.upper)
+                                        and not exists (select
+                                                          from l1.dia_source_history h
+                                                         where h.dia_source_id = s.dia_source_id
+                                                           and h.closed_reason = 'withdrawn')))
                     then 'supplemented'
                     -- The same sources, too, if their images are others, or can be read now.
                     when p_mode = 'replace'

@@ -125,10 +125,15 @@ begin
         perform l1_api.queue_forced(v_visit, v_survey, 'new_object');
         v_timings := l1_api.lap(v_timings, 'force');
 
-        perform l1_api.measure_objects(v_visit, v_survey);
+        perform l1_api.measure_objects(v_visit.band, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');
 
-        perform l1_api.open_versions(v_visit, v_survey, v_stamp);
+        perform l1_api.open_versions(v_visit.band, v_stamp, v_withdraws);
+        if v_withdraws then
+            perform l1_api.list_replaced(v_visit, v_stamp);
+            perform l1_api.retire_objects('orphaned', null);
+            perform l1_api.record_updates(null, v_stamp);
+        end if;
         v_timings := l1_api.lap(v_timings, 'version');
 
         perform l1_api.issue_alerts(v_visit, v_survey, v_stamp);

@@ -84,6 +84,25 @@ begin
         dec            double precision not null
     ) on commit delete rows;
 
+    -- What a correction changes, and a replacement: withdraw, move to an object or to none, or restore a former version
+    -- (of which validity_start tells).
+    create temp table correcting (
+        dia_source_id  bigint not null,
+        midpoint_mjd_tai double precision not null,
+        ra             double precision not null,
+        dec            double precision not null,
+        visit          bigint not null,
+        detector       smallint not null,
+        band           text not null,
+        is_forced      boolean not null,
+        validity_start timestamptz not null,
+        former_object  bigint,
+        action         text,
+        reason         text,
+        object         bigint,
+        no_object_reason text
+    ) on commit delete rows;
+
     -- The sources on their way: position, variance of the position per axis [arcsec**2], and whether each may found.
     create temp table source (
         ordinal        integer not null,

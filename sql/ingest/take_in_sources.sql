@@ -65,6 +65,10 @@ begin
                             where x.dia_source_id = s.dia_source_id
                               and x.midpoint_mjd_tai >= v_bounds.lower
                               and x.midpoint_mjd_tai < v_bounds.upper)
+           and not exists (select
+                             from l1.dia_source_history h
+                            where h.dia_source_id = s.dia_source_id
+                              and h.closed_reason = 'withdrawn')
         or c.status = 'revised' and s.is_stored
      order by s.ordinal;
     get diagnostics v_rows = row_count;

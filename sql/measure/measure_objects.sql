@@ -1,4 +1,4 @@
-create function l1_api.measure_objects(p_visit l1.visit, p_survey l1.survey)
+create function l1_api.measure_objects(p_band text, p_survey l1.survey)
 returns void
 language plpgsql
 volatile
@@ -12,7 +12,8 @@ as $$
 --   else they are left to the day (measure_by_day).
 --
 -- Parameters:
---   p_visit, p_survey  - the visit, and the rules in force
+--   p_band    - the band of the visit
+--   p_survey  - the rules in force
 -- Reads:   pg_temp.touched
 -- Writes:  pg_temp.measured, pg_temp.measured_band
 declare
@@ -24,7 +25,7 @@ begin
         return;
     end if;
     perform l1_api.measure_positions(p_survey, v_first);
-    perform l1_api.measure_bands(p_visit.band, p_survey, v_first);
+    perform l1_api.measure_bands(p_band, p_survey, v_first);
     if p_survey.statistics_at_ingest = 'all' then
         perform l1_api.measure_shapes(p_survey, v_first);
     end if;
@@ -40,5 +41,5 @@ begin
     perform l1_api.refresh_statistics('measured_band', (select count(*) from pg_temp.measured_band));
 end
 $$;
-comment on function l1_api.measure_objects(l1.visit, l1.survey) is
+comment on function l1_api.measure_objects(text, l1.survey) is
     'Recomputes the touched objects from their live sources in the history window';

@@ -48,3 +48,39 @@ as $$
 $$;
 comment on function l1_api.cone_search(double precision, double precision, double precision) is
     'The current DiaObjects within a radius [arcsec] of a position [deg]';
+
+create function l1_api.cone_search(p_dia_object_id bigint, p_radius double precision)
+returns table (
+    dia_object_id            bigint,
+    separation               double precision,
+    ra                       double precision,
+    "dec"                    double precision,
+    ra_err                   real,
+    dec_err                  real,
+    n_dia_sources            integer,
+    first_dia_source_mjd_tai double precision,
+    last_dia_source_mjd_tai  double precision,
+    validity_start           timestamptz
+)
+language sql
+stable
+parallel safe
+as $$
+    -- Function: l1_api.cone_search(2)
+    --
+    --   The current DiaObjects within a radius of one, itself among them.  The id of one that was merged leads to the one
+    --   that it became part of.
+    --
+    -- Parameters:
+    --   p_dia_object_id  - the object
+    --   p_radius         - radius [arcsec]
+    -- Returns:
+    --   as cone_search around a position
+    -- Reads:  l1.dia_object; see leads_to
+    select near.*
+      from l1.dia_object centre
+     cross join lateral l1_api.cone_search(centre.ra, centre.dec, p_radius) as near
+     where centre.dia_object_id = l1_api.leads_to(p_dia_object_id)
+$$;
+comment on function l1_api.cone_search(bigint, double precision) is
+    'The current DiaObjects within a radius [arcsec] of one; the id of a merged one leads to what it became part of';

@@ -12,7 +12,7 @@ as $$
 --   current + history = every version ever; and the places of those that have left their small cell of the sky, so that
 --   cone_search_asof finds every version without an index on all of them.
 --
--- Reads:   the transition tables; settings l1.stamp, l1.closed_reason
+-- Reads:   the transition tables; settings l1.stamp, l1.closed_reason, l1.redirect_to
 -- Writes:  l1.dia_object_history, whose columns are the closing ones, then those of l1.dia_object;
 --          l1.dia_object_former_place
 declare
@@ -34,7 +34,7 @@ begin
     insert into l1.dia_object_history
     select v_stamp,
            case when tg_op = 'DELETE' then nullif(current_setting('l1.closed_reason', true), '') end,
-           null::bigint,
+           case when tg_op = 'DELETE' then nullif(current_setting('l1.redirect_to', true), '')::bigint end,
            former.*
       from former;
 

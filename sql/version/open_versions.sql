@@ -1,4 +1,4 @@
-create function l1_api.open_versions(p_visit l1.visit, p_survey l1.survey, p_stamp timestamptz)
+create function l1_api.open_versions(p_band text, p_stamp timestamptz, p_withdraws boolean)
 returns void
 language plpgsql
 volatile
@@ -6,18 +6,16 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.open_versions(3)
 --
---   Closes the current version of every touched object and opens the next, likewise of each of its bands that changed;
---   retires those that have no detection left.
---   The history triggers keep what is closed.
+--   Closes the current version of every touched object and opens the next, likewise of each of its bands that changed.
+--   Objects that have no detection left are for retire_objects.  The history triggers keep what is closed.
 --
 -- Parameters:
---   p_visit, p_survey  - the visit, and the rules in force
---   p_stamp            - stamp of this transaction: end of the old versions and start of the new
+--   p_band       - the band that was measured; of objects where it may matter, every band was
+--   p_stamp      - stamp of this transaction: end of the old versions and start of the new
+--   p_withdraws  - whether epochs may have been taken away
 -- Calls:   open_bands, close_bands
--- Reads:   pg_temp.touched, pg_temp.measured, pg_temp.claim
+-- Reads:   pg_temp.touched, pg_temp.measured
 -- Writes:  l1.dia_object (history by trigger)
-declare
-    v_withdraws boolean;
 begin
     update l1.dia_object o
        set validity_start = p_stamp,
@@ -36,24 +34,13 @@ begin
      where m.n_dia_sources > 0
        and o.dia_object_id = m.dia_object_id;
 
-    v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
-    perform l1_api.open_bands(p_stamp, v_withdraws);
+    perform l1_api.open_bands(p_stamp, p_withdraws);
 
-    -- What a replacement left behind, or the window: bands without epochs, and objects without detections.
-    if v_withdraws or exists (select from pg_temp.touched t where t.all_bands) then
-        perform l1_api.close_bands(p_visit.band);
-    end if;
-    if v_withdraws then
-        perform set_config('l1.closed_reason', 'orphaned', true);
-        delete from l1.dia_object o
-         using pg_temp.touched t
-          left join pg_temp.measured m
-            on m.dia_object_id = t.dia_object_id
-         where o.dia_object_id = t.dia_object_id
-           and coalesce(m.n_dia_sources, 0) = 0;
-        perform set_config('l1.closed_reason', '', true);
+    -- What was taken away may leave bands without epochs, and so may the window.
+    if p_withdraws or exists (select from pg_temp.touched t where t.all_bands) then
+        perform l1_api.close_bands(p_band);
     end if;
 end
 $$;
-comment on function l1_api.open_versions(l1.visit, l1.survey, timestamptz) is
+comment on function l1_api.open_versions(text, timestamptz, boolean) is
     'Closes the current version of every touched object and opens the next';

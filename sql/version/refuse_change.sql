@@ -6,8 +6,8 @@ set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Trigger function: l1_api.refuse_change(0)
 --
---   Keeps append-only tables append-only: versions of the survey's rules, histories, stamps and alerts.  Tables with a
---   history may not be truncated, which would pass their histories by.
+--   Keeps append-only tables append-only: versions of the survey's rules, histories, stamps, corrections and alerts.
+--   Tables with a history may not be truncated, which would pass their histories by.
 begin
     if tg_op = 'TRUNCATE' then
         raise exception '% is not truncated', tg_table_name
@@ -48,6 +48,16 @@ create trigger "00_refuse_change"
 
 create trigger "00_refuse_change"
     before update or delete or truncate on l1.stamp
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_change"
+    before update or delete or truncate on l1.correction
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_change"
+    before update or delete or truncate on l1.update_record
     for each statement
     execute function l1_api.refuse_change();
 

@@ -1,0 +1,107 @@
+create function l1_api.withdraw_detectors(
+    p_visit     bigint,
+    p_detectors smallint[],
+    p_reason    text,
+    p_operator  text default null
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, l1, l1_api, public, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+-- Function: l1_api.withdraw_detectors(4)
+--
+--   Withdraws all that is stored of some detectors of a visit, as if they had not been ingested: sources, forced
+--   measurements, their places in the ledger, and measurements still to be made.  They can be ingested again.
+--
+-- Parameters:
+--   p_visit      - the visit
+--   p_detectors  - its detectors; NULL: all
+--   p_reason     - why
+--   p_operator   - who; by default the login
+-- Returns:
+--   correction_id
+-- Reads:   l1.visit, l1.visit_detector, l1.dia_source
+-- Writes:  l1.visit_detector, l1.precovery_task; see apply_correction
+-- Locks:   the visit, alone; then the sky around its footprints and sources
+-- Settings:
+--   a plan kept for all times would have to look into every leaf
+declare
+    v_survey    l1.survey;
+    v_visit     l1.visit;
+    v_bounds    record;
+    v_detectors smallint[];
+    v_unknown   text;
+    v_id        bigint;
+begin
+    v_survey := l1_api.begin_correction(p_reason);
+    v_visit := l1_api.hold_visit(p_visit, true);
+    if v_visit.visit is null then
+        raise exception 'visit % is unknown', coalesce(p_visit::text, 'NULL')
+            using errcode = 'L1C02',
+                  hint = 'Nothing was changed.';
+    end if;
+    v_detectors := coalesce(p_detectors, array(
+        select v.detector from l1.visit_detector v where v.visit = p_visit and v.withdrawn_at is null));
+    select string_agg(coalesce(given.detector::text, 'NULL'), ', ' order by given.detector)
+      into v_unknown
+      from unnest(v_detectors) as given(detector)
+     where not exists (select
+                         from l1.visit_detector v
+                        where v.visit = p_visit
+                          and v.detector = given.detector
+                          and v.withdrawn_at is null);
+    if v_unknown is not null or cardinality(v_detectors) = 0 then
+        raise exception 'visit % has no %', p_visit,
+                        case when v_unknown is null then 'detector that is stored' else 'stored detector ' || v_unknown end
+            using errcode = 'L1C02',
+                  hint = 'Nothing was changed.';
+    end if;
+
+    select * into v_bounds from l1_api.leaf_bounds(v_visit.midpoint_mjd_tai);
+    perform l1_api.lock_places(v_survey, array_agg(place.ra), array_agg(place.dec))
+       from (
+        select x.ra, x.dec
+          from l1.dia_source x
+         where x.visit = p_visit
+           and x.detector = any (v_detectors)
+           and x.midpoint_mjd_tai >= v_bounds.lower
+           and x.midpoint_mjd_tai < v_bounds.upper
+        union all
+        select st_x(corner.geom), st_y(corner.geom)
+          from l1.visit_detector v
+         cross join lateral st_dumppoints(v.footprint::geometry) as corner
+         where v.visit = p_visit
+           and v.detector = any (v_detectors)
+           and v.withdrawn_at is null
+       ) as place;
+
+    insert into pg_temp.correcting (dia_source_id, midpoint_mjd_tai, ra, dec, visit, detector, band, is_forced,
+                                    validity_start, former_object, action, reason)
+    select x.dia_source_id, x.midpoint_mjd_tai, x.ra, x.dec, x.visit, x.detector, x.band, x.is_forced,
+           x.validity_start, x.dia_object_id, 'withdraw', 'detector_withdrawn'
+      from l1.dia_source x
+     where x.visit = p_visit
+       and x.detector = any (v_detectors)
+       and x.midpoint_mjd_tai >= v_bounds.lower
+       and x.midpoint_mjd_tai < v_bounds.upper;
+    perform l1_api.refresh_statistics('correcting', (select count(*) from pg_temp.correcting));
+    perform l1_api.free_twins(v_survey);
+
+    v_id := l1_api.apply_correction(v_survey, 'withdraw_detectors', p_reason, p_operator,
+                                    jsonb_build_object('visit', p_visit::text, 'detectors', v_detectors));
+    update l1.visit_detector v
+       set withdrawn_at = l1_api.stamp_in_force(),
+           withdrawn_reason = 'withdrawn'
+     where v.visit = p_visit
+       and v.detector = any (v_detectors)
+       and v.withdrawn_at is null;
+    delete from l1.precovery_task t
+     where t.visit = p_visit
+       and t.detector = any (v_detectors);
+    return v_id;
+end
+$$;
+comment on function l1_api.withdraw_detectors(bigint, smallint[], text, text) is
+    'Withdraws all that is stored of some detectors of a visit, with a reason';
