@@ -19,7 +19,7 @@ class DatabaseError(L1dbError):
 
 
 class RefusedError(L1dbError):
-    """The database refused an ingest, and stored nothing of it."""
+    """The database refused an ingest or a correction, and changed nothing."""
 
 
 @dataclass(frozen=True)

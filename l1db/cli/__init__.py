@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 import typer
 
-from l1db.cli import alerts, images, intake, management, measurements, simulate, state, survey
+from l1db.cli import alerts, correct, images, intake, management, measurements, simulate, state, survey
 from l1db.connection import one_line
 from l1db.errors import L1dbError, RefusedError
 
@@ -46,6 +46,7 @@ app.add_typer(survey.app, name="survey", rich_help_panel=_SET_UP)
 app.command(rich_help_panel=_DATA)(intake.ingest)
 app.command(rich_help_panel=_DATA)(intake.replay)
 app.add_typer(images.app, name="images", rich_help_panel=_DATA)
+app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(management.maintain)
 app.command(rich_help_panel=_DATA)(state.status)
 app.command(rich_help_panel=_ALERTS)(alerts.listen)
@@ -68,6 +69,12 @@ _ROLES = {
     "maintain": "l1_ingest",
     "listen": "l1_publish",
     "survey set": "l1_admin",
+    "correct withdraw-sources": "l1_admin",
+    "correct withdraw-detectors": "l1_admin",
+    "correct withdraw-visit": "l1_admin",
+    "correct move-sources": "l1_admin",
+    "correct merge-objects": "l1_admin",
+    "correct undo": "l1_admin",
 }
 
 

@@ -56,7 +56,7 @@ update_record = Table(
     column(
         "dia_object_id",
         "bigint",
-        "The DiaObject: of a source, the one it was given to; of a forced one, that it was measured for",
+        "The DiaObject; of a source, the one it was given to",
         null=True,
     ),
     column("former_dia_object_id", "bigint", "The DiaObject that the source belonged to before", null=True),
@@ -75,12 +75,12 @@ update_record = Table(
         name="source",
     ),
     CheckConstraint(
-        "dia_object_id IS NOT NULL OR update_type IN ('reassign_diasource_to_ssobject', 'withdraw_diasource')",
+        "CASE update_type WHEN 'withdraw_diaforcedsource' THEN former_dia_object_id IS NOT NULL"
+        " WHEN 'withdraw_diasource' THEN true WHEN 'reassign_diasource_to_ssobject' THEN true"
+        " ELSE dia_object_id IS NOT NULL END",
         name="object",
     ),
-    CheckConstraint(
-        "(ss_object_id IS NOT NULL) = (update_type = 'reassign_diasource_to_ssobject')", name="ss_object"
-    ),
+    CheckConstraint("(ss_object_id IS NOT NULL) = (update_type = 'reassign_diasource_to_ssobject')", name="ss_object"),
     Index(None, "correction_id"),
-    comment="What stores downstream must change in rows that they have: Rubin's six types of update records; append-only",
+    comment="What stores downstream must change in rows that they have, in Rubin's six types; append-only",
 )

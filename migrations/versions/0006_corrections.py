@@ -29,7 +29,7 @@ _COMMENTS = {
         "stamp": "Stamp of the transaction (database time)",
     },
     "update_record": {
-        "": "What stores downstream must change in rows that they have: Rubin''s six types of update records; append-only",
+        "": "What stores downstream must change in rows that they have, in Rubin''s six types; append-only",
         "stamp": "When it was changed: stamp of the transaction (database time)",
         "xid": "The transaction",
         "update_order": "Order within the transaction",
@@ -41,7 +41,7 @@ _COMMENTS = {
         "midpoint_mjd_tai": "Midpoint of the source, MJD TAI [d]",
         "visit": "Visit of the source",
         "detector": "Detector of the source",
-        "dia_object_id": "The DiaObject: of a source, the one it was given to; of a forced one, that it was measured for",
+        "dia_object_id": "The DiaObject; of a source, the one it was given to",
         "former_dia_object_id": "The DiaObject that the source belonged to before",
         "ss_object_id": "The SSObject that the source was given to",
         "n_dia_sources": "Number of detections of the DiaObject now",
@@ -99,8 +99,10 @@ def upgrade() -> None:
                 or dia_source_id is not null and midpoint_mjd_tai is not null and visit is not null
                 and detector is not null),
             constraint update_record_object_check check (
-                dia_object_id is not null
-                or update_type in ('reassign_diasource_to_ssobject', 'withdraw_diasource')),
+                case update_type when 'withdraw_diaforcedsource' then former_dia_object_id is not null
+                                 when 'withdraw_diasource' then true
+                                 when 'reassign_diasource_to_ssobject' then true
+                                 else dia_object_id is not null end),
             constraint update_record_ss_object_check check (
                 (ss_object_id is not null) = (update_type = 'reassign_diasource_to_ssobject'))
         )

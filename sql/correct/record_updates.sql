@@ -32,7 +32,7 @@ begin
                     when c.object is null then 'withdraw_diasource'
                     else 'reassign_diasource_to_diaobject' end as update_type,
                c.dia_source_id, c.ra, c.dec, c.midpoint_mjd_tai, c.visit, c.detector,
-               case when c.is_forced then c.former_object else c.object end as dia_object_id,
+               c.object as dia_object_id,
                c.former_object as former_dia_object_id,
                null::integer as n_dia_sources
           from pg_temp.correcting c

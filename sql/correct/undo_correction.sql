@@ -7,7 +7,7 @@ as $$
 -- Function: l1_api.undo_correction(3)
 --
 --   Undoes a correction: every source that it changed becomes again what it was before, objects that it retired are opened
---   again under their ids, and all are measured anew.  Refused where a source has changed since, or its detector has.
+--   again under their ids, and all are measured anew.  Refused where a source belongs elsewhere since, or was ingested anew.
 --
 -- Parameters:
 --   p_correction_id  - the correction; an undo is not undone, make the correction again instead
@@ -64,7 +64,7 @@ begin
     insert into pg_temp.correcting (dia_source_id, midpoint_mjd_tai, ra, dec, visit, detector, band, is_forced,
                                     validity_start, former_object, action, reason, object, no_object_reason)
     select h.dia_source_id, h.midpoint_mjd_tai, h.ra, h.dec, h.visit, h.detector, h.band, h.is_forced,
-           coalesce(now_is.validity_start, h.validity_start), now_is.dia_object_id,
+           h.validity_start, now_is.dia_object_id,
            case when now_is.dia_source_id is null then 'restore' else 'move' end, 'undone', h.dia_object_id,
            h.no_object_reason
       from l1.update_record u
@@ -72,7 +72,7 @@ begin
         on h.dia_source_id = u.dia_source_id
        and h.validity_end = v_undone.stamp
       left join lateral (
-        select x.dia_source_id, x.validity_start, x.dia_object_id
+        select x.dia_source_id, x.dia_object_id
           from l1.dia_source x
          where x.dia_source_id = u.dia_source_id
            and x.midpoint_mjd_tai = u.midpoint_mjd_tai
@@ -87,27 +87,43 @@ begin
       into v_trouble
       from (
         select c.dia_source_id,
-               case when c.action = 'move' then format('DiaSource %s has another version since', c.dia_source_id)
+               case when c.action = 'move' and c.former_object is distinct from u.dia_object_id
+                    then format('DiaSource %s belongs elsewhere since', c.dia_source_id)
                     else format('visit %s, detector %s, of DiaSource %s was ingested anew or withdrawn since',
                                 c.visit, c.detector, c.dia_source_id) end as why
           from pg_temp.correcting c
-         where case when c.action = 'move' then c.validity_start <> v_undone.stamp
-                    else exists (select
-                                   from l1.dia_source_history h
-                                  where h.dia_source_id = c.dia_source_id
-                                    and h.validity_start >= v_undone.stamp)
-                         or exists (select
-                                      from l1.visit_detector d
-                                     where d.visit = c.visit
-                                       and d.detector = c.detector
-                                       and d.time_processed > v_undone.stamp)
-                         or v_undone.kind <> 'withdraw_detectors'
-                            and not exists (select
-                                              from l1.visit_detector d
-                                             where d.visit = c.visit
-                                               and d.detector = c.detector
-                                               and d.withdrawn_at is null) end
-         order by c.dia_source_id
+          join l1.update_record u
+            on u.correction_id = p_correction_id
+           and u.dia_source_id = c.dia_source_id
+         where c.action = 'move'
+           and c.former_object is distinct from u.dia_object_id
+            or exists (select
+                         from l1.visit_detector d
+                        where d.visit = c.visit
+                          and d.detector = c.detector
+                          and d.time_processed > v_undone.stamp)
+            or not exists (select
+                             from l1.visit_detector d
+                            where d.visit = c.visit
+                              and d.detector = c.detector
+                              and (d.withdrawn_at is null
+                                   or d.withdrawn_at = v_undone.stamp))
+            or c.action = 'restore'
+           and exists (select
+                         from l1.dia_source_history h
+                        where h.dia_source_id = c.dia_source_id
+                          and h.validity_start >= v_undone.stamp)
+        union all
+        select null, format('visit %s, detector %s, was ingested anew since', d.visit, d.detector)
+          from l1.visit_detector d
+         where v_undone.kind = 'withdraw_detectors'
+           and d.visit = (v_undone.given ->> 'visit')::bigint
+           and d.withdrawn_at is null
+           and d.detector in (select w.detector
+                                from l1.visit_detector w
+                               where w.visit = d.visit
+                                 and w.withdrawn_at = v_undone.stamp)
+         order by 1, 2
          limit 3
       ) as changed;
     if v_trouble is not null then

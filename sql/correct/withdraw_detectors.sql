@@ -92,7 +92,7 @@ begin
     v_id := l1_api.apply_correction(v_survey, 'withdraw_detectors', p_reason, p_operator,
                                     jsonb_build_object('visit', p_visit::text, 'detectors', v_detectors));
     update l1.visit_detector v
-       set withdrawn_at = l1_api.stamp_in_force(),
+       set withdrawn_at = (select c.stamp from l1.correction c where c.correction_id = v_id),
            withdrawn_reason = 'withdrawn'
      where v.visit = p_visit
        and v.detector = any (v_detectors)

@@ -58,7 +58,7 @@ def own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 def test_alembics_own_command_moves_up_and_down(database: str) -> None:
     before = schema_dump(database)
-    assert "0004 (head)" in alembic(database, "current")
+    assert "0006 (head)" in alembic(database, "current")
     assert "No new upgrade operations detected" in alembic(database, "check")
     assert not differences(before, schema_dump(database))
 
@@ -186,7 +186,7 @@ REVISION = """
 from alembic import op
 
 revision = "0005"
-down_revision = "0004"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

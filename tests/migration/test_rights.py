@@ -189,6 +189,7 @@ WRITES = {
         "l1.precovery_task": {"insert", "update", "delete"},
         "l1.alert": {"insert"},
         "l1.stamp": {"insert"},
+        "l1.update_record": {"insert"},
     },
 }
 
@@ -353,6 +354,11 @@ def test_l1_ingest_touches_no_history_no_survey_and_no_consumer(database: str) -
             "delete from l1.alert",
             "delete from l1.visit_detector",
             "delete from l1.stamp",
+            "delete from l1.update_record",
+            "insert into l1.correction (kind) values ('x')",
+            "select l1_api.withdraw_visit(1, 'x')",
+            "select l1_api.move_sources(array[1], null, 'x')",
+            "select l1_api.undo_correction(1, 'x')",
             "select l1_api.add_consumer('x')",
             "select l1_api.next_alerts('x')",
             "select l1_api.ack_alerts('x', 1)",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 
 # One row per break: two current versions, an empty or reversed interval, an overlap, a gap, or an object that ends
-# without a reason.  What ended with one may come again.  A band may end with its last epoch, and a source may be withdrawn and come again.
+# without a reason.  What ended with one may come again.  A band may end with its last epoch, and a source may be
+# withdrawn and come again.
 _BREAKS = """
     with version (what, dia_object_id, band, validity_start, validity_end, may_end) as (
         select 'object', v.dia_object_id, '', v.validity_start, v.validity_end, v.retired_reason is not null
