@@ -20,10 +20,9 @@ as $$
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
-    v_lower   double precision;
-    v_upper   double precision;
-    v_reason  text;
-    v_columns text;
+    v_lower  double precision;
+    v_upper  double precision;
+    v_reason text;
 begin
     select min(c.midpoint_mjd_tai), max(c.midpoint_mjd_tai) into v_lower, v_upper from pg_temp.correcting c;
 
@@ -56,24 +55,22 @@ begin
     perform set_config('l1.closed_reason', '', true);
 
     if exists (select from pg_temp.correcting c where c.action = 'restore') then
-        select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
-          into v_columns
-          from pg_attribute a
-         where a.attrelid = 'l1.dia_source'::regclass
-           and a.attnum > 0
-           and not a.attisdropped
-           and a.attname <> 'validity_start';
-        execute format('insert into l1.dia_source (%1$s, validity_start)
-                        select %2$s, $1
-                          from pg_temp.correcting c
-                          join l1.dia_source_history h
-                            on h.dia_source_id = c.dia_source_id
-                           and h.validity_start = c.validity_start
-                         where c.action = ''restore''
-                         order by h.dia_object_id',
-                       v_columns,
-                       (select string_agg('h.' || name, ', ' order by ordinality)
-                          from unnest(string_to_array(v_columns, ', ')) with ordinality as t(name, ordinality)))
+        execute (
+            select format('insert into l1.dia_source (%s, validity_start)
+                           select %s, $1
+                             from pg_temp.correcting c
+                             join l1.dia_source_history h
+                               on h.dia_source_id = c.dia_source_id
+                              and h.validity_start = c.validity_start
+                            where c.action = ''restore''
+                            order by h.dia_object_id',
+                          string_agg(quote_ident(a.attname), ', ' order by a.attnum),
+                          string_agg('h.' || quote_ident(a.attname), ', ' order by a.attnum))
+              from pg_attribute a
+             where a.attrelid = 'l1.dia_source'::regclass
+               and a.attnum > 0
+               and not a.attisdropped
+               and a.attname <> 'validity_start')
           using p_stamp;
     end if;
 end

@@ -24,7 +24,6 @@ as $$
 declare
     v_survey  l1.survey;
     v_undone  l1.correction;
-    v_visit   bigint;
     v_trouble text;
     v_id      bigint;
 begin
