@@ -94,6 +94,15 @@
 \ir query/cone_search_asof.sql
 \ir query/night_summary.sql
 \ir query/consumer_status.sql
+\ir query/row_text.sql
+\ir query/source_names.sql
+\ir query/object_names.sql
+\ir query/first_source.sql
+\ir query/night_ledger.sql
+\ir query/night_results.sql
+\ir query/night_rows.sql
+\ir query/night_hashes.sql
+\ir query/night_digest.sql
 \ir maintain/change_survey.sql
 \ir maintain/prepare_nights.sql
 \ir grants.sql
