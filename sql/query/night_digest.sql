@@ -2,7 +2,6 @@ create function l1_api.night_digest(p_day date, p_asof timestamptz default null)
 returns table (part text, n bigint, sha256 bytea)
 language sql
 stable
-set search_path = pg_catalog, l1_api, pg_temp
 as $$
     -- Function: l1_api.night_digest(2)
     --

@@ -27,7 +27,7 @@ declare
                                      'bands', 'alerts'];
     v_first_result constant integer := 4;
     v_asof    timestamptz := coalesce(p_asof, 'infinity');
-    v_sums    bytea[] := array_fill(''::bytea, array[cardinality(v_parts)]);
+    v_sums    bytea[] := array_fill(pg_catalog.sha256(''), array[cardinality(v_parts)]);
     v_counts  bigint[] := array_fill(0::bigint, array[cardinality(v_parts)]);
     v_visits  bigint[];
     v_visit   bigint;

@@ -2,7 +2,6 @@ create function l1_api.night_rows(p_visit bigint, p_asof timestamptz, p_with_con
 returns table (part text, detector smallint, name text, dia_object_id bigint, sha256 bytea, content text)
 language sql
 stable
-set search_path = pg_catalog, l1_api, pg_temp
 as $$
     -- Function: l1_api.night_rows(3)
     --
@@ -20,7 +19,8 @@ as $$
     --   dia_object_id  - the object it is about, in this database; not hashed
     --   sha256         - of the content
     --   content        - lines "column=value"
-    select l.part, l.detector, l.name, l.dia_object_id, sha256(convert_to(l.content, 'UTF8')),
+    select l.part, l.detector, l.name, l.dia_object_id,
+           pg_catalog.sha256(convert_to(l.content, 'UTF8')),
            case when p_with_content then l.content end
       from l1_api.night_ledger(p_visit, p_asof) as l
     union all
