@@ -79,8 +79,13 @@ def changed(exposed: Sequence[Exposure], number: int, detector: int, **columns: 
     return [replace(e, detectors=tuple(map(other, e.detectors))) if e.visit.visit == number else e for e in exposed]
 
 
+def empty(data: DetectorData) -> DetectorData:
+    """The same detector, with nothing found on it."""
+    return replace(data, sources={name: np.asarray(values)[:0] for name, values in data.sources.items()})
+
+
 def alone(data: DetectorData) -> int:
-    """A row of the upper left detector that lies in no other."""
+    """A row of the upper left detector, the farthest from the others."""
     return int(np.argmax(np.asarray(data.sources["ra"]) + np.asarray(data.sources["dec"])))
 
 
@@ -262,6 +267,45 @@ def test_later_nights_and_the_days_work_change_nothing(database: str) -> None:
     assert differ(before, database) == set()
 
 
+def test_precovery_for_objects_of_later_nights_changes_nothing(database: str, look: psycopg.Connection) -> None:
+    take_in(database, whole(exposures(2)), forced=True)
+    before = parts(look)
+    with look.transaction():
+        look.execute("select l1_api.take_stamp(null)")
+        look.execute(
+            """
+            insert into l1.dia_source (dia_source_id, visit, detector, dia_object_id, midpoint_mjd_tai, ra, dec, band,
+                                       time_processed, is_forced, is_precovery, validity_start)
+            select nextval('l1.dia_source_seq'), v.visit, 1, o.dia_object_id, v.midpoint_mjd_tai, o.ra, o.dec, v.band,
+                   l1_api.stamp_in_force(), true, true, l1_api.stamp_in_force()
+              from l1.visit v, l1.dia_object o
+             where v.visit = 1
+               and not exists (select from l1.dia_source s
+                                where s.visit = 1 and s.detector = 1 and s.dia_object_id = o.dia_object_id)
+            """
+        )
+        changed = look.execute(
+            "update l1.dia_object set n_forced = n_forced + 1, validity_start = l1_api.stamp_in_force()"
+            " where dia_object_id in (select dia_object_id from l1.dia_source where is_precovery)"
+        )
+    assert changed.rowcount > 10
+    assert differ(before, parts(look)) == set()
+
+
+def test_what_a_replacement_retires_is_among_the_objects(database: str, look: psycopg.Connection) -> None:
+    exposed = exposures(1)
+    take_in(database, whole(exposed))
+    take_in(database, [(exposed[0].visit, [empty(exposed[0].detectors[0])])], mode="replace")
+    rows = look.execute(
+        "select detector, content from l1_api.night_rows(1, 'infinity', true)"
+        " where part = 'objects' and name like '%end'"
+    )
+    retired = look.execute("select count(*) from l1.dia_object_history where retired_reason = 'orphaned'").fetchone()
+    assert retired is not None
+    assert retired > (0,)
+    assert rows.fetchall() == [(0, 'retired_reason="orphaned"')] * retired[0]
+
+
 def test_what_the_day_has_measured_does_not_show_in_the_next_night(two: tuple[str, str]) -> None:
     """Later versions carry it along."""
     for dsn in two:
@@ -293,8 +337,10 @@ def test_a_replacement_made_later_counts_and_as_of_before_does_not(database: str
     before = parts(database)
     moment = look.execute("select max(stamp) from l1.stamp").fetchone()[0]  # type: ignore[index]
     take_in(database, whole(exposures(1, first=10, mjd=NOON + 1.6)))
-    take_in(database, whole(changed(exposed, 2, 3, psf_flux=5.0))[1:], mode="replace")
-    assert differ(before, database) >= {"inputs", "ledger", "sources", "bands"}
+    take_in(database, [(exposed[1].visit, [empty(exposed[1].detectors[0])])], mode="replace")
+    freed = look.execute("select count(*) from l1.dia_source_history where closed_reason = 'revised'").fetchone()
+    assert freed > (0,), "a source of before has its alert now"
+    assert differ(before, database) >= {"inputs", "ledger", "sources", "alerts"}
     assert differ(before, parts(look, moment)) == set()
 
 
@@ -377,7 +423,7 @@ PART_OF = {
 }  # fmt: skip
 NAMED = {"associations", "objects", "bands", "alerts"}
 ELSEWHERE = {
-    ("dia_source", "dia_object_id"): {"associations", "objects", "bands"},
+    ("dia_source", "dia_object_id"): NAMED,
     **{("dia_source", name): {"associations"} for name in ("ss_object_id", "no_object_reason")},
     **{("dia_object", name): NAMED for name in ("ra", "dec", "first_dia_source_mjd_tai")},
     **{("visit_detector", name): {"inputs"} for name in ("content_sha256", "psf_fwhm", "zero_point", "flux_noise")},
@@ -430,7 +476,9 @@ def test_an_object_is_named_by_its_first_source_for_ever(database: str, look: ps
         assert row[:2] == (2, detector)
         given = exposed[1].detectors[detector].sources
         order = np.lexsort([given["psf_flux"], given["dec"], given["ra"]])  # type: ignore[arg-type]
-        at = order[int(row[2].split(" ")[0]) - 1]
+        rank, _, attempt = row[2].partition(" ")
+        assert attempt == ("of attempt 1" if detector == 3 else "")
+        at = order[int(rank) - 1]
         assert (np.asarray(given["ra"])[at], np.asarray(given["dec"])[at]) == (ra, dec)
 
 
