@@ -40,7 +40,16 @@ grant execute on function
     l1_api.dia_object_band_asof(timestamptz),
     l1_api.dia_source_asof(timestamptz),
     l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz),
-    l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz)
+    l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz),
+    l1_api.row_text(regclass, text, text[], boolean),
+    l1_api.source_names(bigint, timestamptz),
+    l1_api.object_names(bigint[]),
+    l1_api.first_source(bigint),
+    l1_api.night_ledger(bigint, timestamptz),
+    l1_api.night_results(bigint, timestamptz, boolean),
+    l1_api.night_rows(bigint, timestamptz, boolean),
+    l1_api.night_hashes(date, timestamptz),
+    l1_api.night_digest(date, timestamptz)
     to l1_read, l1_ingest, l1_publish, l1_admin;
 
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;

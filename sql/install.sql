@@ -115,6 +115,15 @@
 \ir correct/move_sources.sql
 \ir correct/merge_objects.sql
 \ir correct/undo_correction.sql
+\ir query/row_text.sql
+\ir query/source_names.sql
+\ir query/object_names.sql
+\ir query/first_source.sql
+\ir query/night_ledger.sql
+\ir query/night_results.sql
+\ir query/night_rows.sql
+\ir query/night_hashes.sql
+\ir query/night_digest.sql
 \ir maintain/change_survey.sql
 \ir maintain/prepare_nights.sql
 \ir grants.sql

@@ -32,6 +32,7 @@ COMMANDS = (
     "dsn",
     "psql",
     "status",
+    "night",
     "survey",
     "ingest",
     "replay",

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 import typer
 
-from l1db.cli import alerts, correct, images, intake, management, measurements, simulate, state, survey
+from l1db.cli import alerts, correct, images, intake, management, measurements, night, simulate, state, survey
 from l1db.connection import one_line
 from l1db.errors import L1dbError, RefusedError
 
@@ -49,6 +49,7 @@ app.add_typer(images.app, name="images", rich_help_panel=_DATA)
 app.add_typer(correct.app, name="correct", rich_help_panel=_DATA)
 app.command(rich_help_panel=_DATA)(management.maintain)
 app.command(rich_help_panel=_DATA)(state.status)
+app.add_typer(night.app, name="night", rich_help_panel=_DATA)
 app.command(rich_help_panel=_ALERTS)(alerts.listen)
 app.command(rich_help_panel=_TRY)(measurements.demo)
 app.command(rich_help_panel=_TRY)(simulate.simulate)

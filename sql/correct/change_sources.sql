@@ -4,6 +4,7 @@ language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 set plan_cache_mode = force_custom_plan
+set extra_float_digits = 1
 as $$
 -- Function: l1_api.change_sources(1)
 --
@@ -18,7 +19,7 @@ as $$
 --   One statement per reason, which the history keeps; there are a handful.  Withdrawn first: what is moved may take the
 --   place of what is withdrawn; brought back last: it may take the place of what is moved.
 -- Settings:
---   a plan kept for all times would have to look into every leaf
+--   a plan kept for all times would have to look into every leaf; all digits of what goes through JSON
 declare
     v_lower  double precision;
     v_upper  double precision;
@@ -54,25 +55,16 @@ begin
     end loop;
     perform set_config('l1.closed_reason', '', true);
 
-    if exists (select from pg_temp.correcting c where c.action = 'restore') then
-        execute (
-            select format('insert into l1.dia_source (%s, validity_start)
-                           select %s, $1
-                             from pg_temp.correcting c
-                             join l1.dia_source_history h
-                               on h.dia_source_id = c.dia_source_id
-                              and h.validity_start = c.validity_start
-                            where c.action = ''restore''
-                            order by h.dia_object_id',
-                          string_agg(quote_ident(a.attname), ', ' order by a.attnum),
-                          string_agg('h.' || quote_ident(a.attname), ', ' order by a.attnum))
-              from pg_attribute a
-             where a.attrelid = 'l1.dia_source'::regclass
-               and a.attnum > 0
-               and not a.attisdropped
-               and a.attname <> 'validity_start')
-          using p_stamp;
-    end if;
+    insert into l1.dia_source
+    select former.*
+      from pg_temp.correcting c
+      join l1.dia_source_history h
+        on h.dia_source_id = c.dia_source_id
+       and h.validity_start = c.validity_start
+     cross join lateral jsonb_populate_record(null::l1.dia_source,
+                                              to_jsonb(h) || jsonb_build_object('validity_start', p_stamp)) as former
+     where c.action = 'restore'
+     order by h.dia_object_id;
 end
 $$;
 comment on function l1_api.change_sources(timestamptz) is 'Withdraws, moves and brings back the listed sources';
