@@ -38,6 +38,7 @@ grant execute on function
     l1_api.dia_source_asof(timestamptz),
     l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz),
     l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz),
+    l1_api.small_cell(double precision, double precision),
     l1_api.differs(double precision, double precision, double precision, double precision),
     l1_api.broken_object_versions(bigint, bigint),
     l1_api.broken_band_versions(bigint, bigint),

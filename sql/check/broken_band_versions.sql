@@ -16,11 +16,12 @@ as $$
     --   p_first_object, p_last_object - only objects with ids from the one to the other, both included
     -- Returns:
     --   what breaks this; nothing if all is well
-    -- Reads: l1.dia_object, l1.dia_object_band, l1.dia_object_band_history, l1.dia_source, l1.survey
+    -- Reads: l1.dia_object, l1.dia_object_history, l1.dia_object_band, l1.dia_object_band_history, l1.dia_source,
+    -- l1.survey
     --
     -- Algorithm:
     --   Why a band ended is not written down. A gap is wrong if a detection that is live today was there at its
-    --   beginning; under rules with a history window it may have lain before the window, so then gaps are left alone.
+    --   beginning, within the shortest history window that the survey ever had.
     with version as (
         select h.dia_object_id, h.band, h.validity_start, h.validity_end
           from l1.dia_object_band_history h
@@ -38,6 +39,9 @@ as $$
     )
     select 'dia_object_band', f.dia_object_id, t.found
       from followed f
+     cross join (
+        select coalesce(min(s.history_days), 'infinity') as history_days from l1.survey s
+     ) as rule
      cross join lateral (
         select case when f.validity_end <= f.validity_start
                     then format('%s: the version of %s ends at %s', f.band, f.validity_start, f.validity_end)
@@ -46,14 +50,17 @@ as $$
                                 case when f.validity_end < 'infinity' then f.validity_end::text else 'no time' end,
                                 f.next_start)
                     when f.next_start > f.validity_end
-                     and not exists (select from l1.survey s where s.history_days is not null)
                      and exists (select
-                                   from l1.dia_source x
-                                  where x.dia_object_id = f.dia_object_id
+                                   from l1_api.dia_object_version o
+                                   join l1.dia_source x
+                                     on x.dia_object_id = o.dia_object_id
+                                  where o.dia_object_id = f.dia_object_id
+                                    and o.validity_start <= f.validity_end
+                                    and (o.validity_end > f.validity_end or o.validity_end is null)
                                     and x.band = f.band
                                     and not x.is_forced
                                     and x.validity_start <= f.validity_end
-                                  limit 1)
+                                    and x.midpoint_mjd_tai >= o.last_dia_source_mjd_tai - rule.history_days)
                     then format('%s: no version from %s to %s', f.band, f.validity_end, f.next_start) end as found
      ) as t
      where t.found is not null

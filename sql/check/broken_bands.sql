@@ -93,7 +93,7 @@ as $$
          group by e.dia_object_id, e.begins, e.band
         having count(e.flux) > 0
             or count(e.science_flux) > 0
-    ), compared as (
+    ), compared as materialized (
         select b.dia_object_id,
                b.band,
                c.begins,

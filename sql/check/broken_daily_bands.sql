@@ -84,7 +84,7 @@ as $$
            and e.begins = p.begins
            and e.band = p.band
          group by p.dia_object_id, p.begins, p.band
-    ), compared as (
+    ), compared as materialized (
         select d.dia_object_id,
                d.band,
                d.begins,

@@ -21,7 +21,7 @@ as $$
         select s.visit,
                s.detector,
                count(*) filter (where not s.is_forced) as n_sources,
-               count(*) filter (where not s.is_forced and s.no_object_reason is not null) as n_without_object,
+               count(*) filter (where not s.is_forced and s.dia_object_id is null) as n_without_object,
                count(*) filter (where s.is_forced and not s.is_precovery) as n_forced
           from l1.dia_source s
          group by s.visit, s.detector
@@ -49,7 +49,7 @@ as $$
            and d.time_processed <= a.stamp
            and (d.withdrawn_at > a.stamp or d.withdrawn_at is null)
          group by d.visit, d.detector, d.attempt
-    ), compared as (
+    ), compared as materialized (
         select d.visit,
                d.detector,
                d.attempt,

@@ -9,7 +9,7 @@ parallel safe
 as $$
     -- Function: l1_api.broken_members(2)
     --
-    --   The object of a detection is current; that of a forced measurement is current or retired
+    --   The object of a detection is current; that of a forced measurement is, or once was
     --
     -- Parameters:
     --   p_first_object, p_last_object - only objects with ids from the one to the other, both included
@@ -29,8 +29,7 @@ as $$
             or not exists (select
                              from l1.dia_object_history h
                             where h.dia_object_id = s.dia_object_id
-                              and h.dia_object_id between p_first_object and p_last_object
-                              and h.retired_reason is not null))
+                              and h.dia_object_id between p_first_object and p_last_object))
 $$;
 comment on function l1_api.broken_members(bigint, bigint) is
-    'The object of a detection is current; that of a forced measurement is current or retired';
+    'The object of a detection is current; that of a forced measurement is, or once was';

@@ -59,7 +59,7 @@ as $$
          where x.dia_object_id between p_first_object and p_last_object
            and x.midpoint_mjd_tai >= c.window_mjd_tai
          group by c.dia_object_id, c.begins
-    ), compared as (
+    ), compared as materialized (
         select c.dia_object_id,
                c.begins,
                case when coalesce(k.n, 0) = 0 then 'has no detection'
