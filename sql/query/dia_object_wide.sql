@@ -6,6 +6,10 @@ create view l1_api.dia_object_wide as
     --   has 0 in <band>_psf_flux_ndata and NULL in its other columns.
     --
     --   The bands are a rule of the survey, so only a beginning stands here; shape_dia_object_wide makes the rest of it.
+    --
+    --   With more than six bands a join with cone_search has more tables than the planner puts in order at once (see
+    --   join_collapse_limit), and reads more than it must; then ask for the cone here: where q3c_join(10.1, -5.2, ra, dec,
+    --   5 / 3600.0).
     select o.*
       from l1.dia_object o;
 select l1_api.shape_dia_object_wide();
