@@ -77,6 +77,7 @@ as $$
                max(e.flux) as max,
                avg(e.flux_err) as err_mean,
                sum(e.weight * (e.flux - e.mean) * (e.flux - e.mean)) as chi2,
+               coalesce(sum(e.weight), 0) as weight,
                max((e.flux - e.former_flux) / (e.midpoint_mjd_tai - e.former_mjd_tai))
                    filter (where e.midpoint_mjd_tai > e.former_mjd_tai) as max_slope,
                sum(e.science_weight * e.science_flux) filter (where e.counts)
@@ -108,7 +109,8 @@ as $$
                             ('psf_flux_min', b.psf_flux_min, k.min, 0),
                             ('psf_flux_max', b.psf_flux_max, k.max, 0),
                             ('psf_flux_err_mean', b.psf_flux_err_mean, k.err_mean, 0),
-                            ('psf_flux_chi2', b.psf_flux_chi2, k.chi2, 1e-6 * k.ndata),
+                            ('psf_flux_chi2', b.psf_flux_chi2, k.chi2,
+                             1e-6 * k.ndata + 1e-15 * k.weight * (k.max - k.min) * (k.max - k.min)),
                             ('psf_flux_max_slope', b.psf_flux_max_slope, k.max_slope, 0),
                             ('science_flux_mean', b.science_flux_mean, k.science_mean, 1e-5 * k.science_scale),
                             ('science_flux_mean_err', b.science_flux_mean_err, k.science_mean_err, 0),
