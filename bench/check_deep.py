@@ -162,10 +162,10 @@ def main() -> None:
     dsn = make_conninfo(settings.dsn(), dbname=NAME)
     maintenance = make_conninfo(dsn, dbname="postgres")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        known = connection.execute("select from pg_database where datname = %s", (NAME,)).fetchone()
+        known = bool(connection.execute("select 1 from pg_database where datname = %s", (NAME,)).fetchone())
         if known and not given.keep:
             connection.execute(f"drop database {NAME} with (force)")
-            known = None
+            known = False
     begun = time.monotonic()
     database.init(dsn)
     if not known:
