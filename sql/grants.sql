@@ -49,7 +49,31 @@ grant execute on function
     l1_api.night_results(bigint, timestamptz, boolean),
     l1_api.night_rows(bigint, timestamptz, boolean),
     l1_api.night_hashes(date, timestamptz),
-    l1_api.night_digest(date, timestamptz)
+    l1_api.night_digest(date, timestamptz),
+    l1_api.small_cell(double precision, double precision),
+    l1_api.differs(double precision, double precision, double precision, double precision),
+    l1_api.broken_object_versions(bigint, bigint),
+    l1_api.broken_band_versions(bigint, bigint),
+    l1_api.broken_source_versions(double precision, double precision),
+    l1_api.broken_stamps(),
+    l1_api.broken_objects(bigint, bigint),
+    l1_api.broken_bands(bigint, bigint),
+    l1_api.broken_daily_bands(bigint, bigint),
+    l1_api.broken_source_ids(),
+    l1_api.broken_sightings(),
+    l1_api.broken_source_visits(double precision, double precision),
+    l1_api.broken_reasons(double precision, double precision),
+    l1_api.broken_members(bigint, bigint),
+    l1_api.odd_forced_rows(bigint, bigint),
+    l1_api.broken_object_cells(bigint, bigint),
+    l1_api.broken_former_places(bigint, bigint),
+    l1_api.broken_ledger(),
+    l1_api.broken_alert_sources(double precision, double precision),
+    l1_api.broken_alert_versions(),
+    l1_api.broken_outbox(double precision, double precision),
+    l1_api.broken_consumers(),
+    l1_api.broken_redirects(),
+    l1_api.broken_images()
     to l1_read, l1_ingest, l1_publish, l1_admin;
 
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from enum import StrEnum
 from typing import Annotated
 
@@ -49,16 +50,55 @@ def upgrade() -> None:
     print(f"database {_name(dsn)} carries {code.stamp()[:30]}...")
 
 
-def check() -> None:
-    """Look the database over; exit code 1 if something required is missing."""
+def check(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Hold all that is stored against what it promises: minutes for 10^7 sources.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --deep: only this invariant; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --deep: how many violations of each to show.")] = 10,
+) -> None:
+    """Look the database over; exit code 1 if something required is missing, or with --deep is wrong.
+
+    With --deep it reads all that is stored, in one snapshot, beside running ingests.
+    """
     from l1db import database
 
     healthy = True
     for verdict, found in database.check(settings.dsn()):
         print(f"{verdict:<4}  {found}")
         healthy &= verdict != "FAIL"
+    if healthy and deep:
+        healthy = _check_deep(only or [], limit)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _check_deep(only: list[str], limit: int) -> bool:
+    from l1db.invariants import check_deep
+
+    begun = time.monotonic()
+    n_looked = n_broken = n_found = 0
+    with terminal.progress() as report:
+        for verdict in check_deep(settings.dsn(), only=only, limit=limit, report=report):
+            invariant = verdict.invariant
+            n_looked += 1
+            word = "ok" if not verdict.n_found else "note" if invariant.is_note else "FAIL"
+            number = f" {verdict.n_found}:" if verdict.n_found else ""
+            print(f"{word:<4}  {invariant.name}:{number} {invariant.promise} ({verdict.seconds:.1f} s)")
+            for example in verdict.examples:
+                print(f"        {example}")
+            if verdict.n_found > len(verdict.examples):
+                print(f"        and {verdict.n_found - len(verdict.examples)} more")
+            if word == "FAIL":
+                n_broken += 1
+                n_found += verdict.n_found
+    counted = terminal.count(n_looked, "invariant")
+    found = f"{n_broken} broken, {terminal.count(n_found, 'violation')}" if n_broken else "all hold"
+    print(f"{counted}: {found}; {time.monotonic() - begun:.1f} s")
+    return n_broken == 0
 
 
 def maintain() -> None:

@@ -22,6 +22,7 @@ _WORDS = {
     "read": ("reading", "files"),
     "ingest": ("ingesting", "detectors"),
     "maintain": ("measuring", "objects"),
+    "check": ("checking", "pieces"),
     "images": ("reading images", "detectors"),
     "simulate": ("simulating", "detectors"),
 }

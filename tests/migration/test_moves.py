@@ -79,7 +79,7 @@ def test_check_finds_no_difference_between_models_and_tables(database: str) -> N
     "drift",
     [
         "alter table l1.dia_object add surplus integer",
-        "alter table l1.dia_object_band alter psf_flux_sigma type double precision",
+        "alter table l1.dia_object_band_history alter psf_flux_sigma type double precision",
         "drop index l1.visit_detector_footprint_idx",
         "drop index l1.dia_object_q3c_idx",
         "comment on column l1.dia_object.ra is 'another'",

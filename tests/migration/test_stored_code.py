@@ -12,10 +12,11 @@ from l1db.columns import DIA_SOURCE
 
 # Findings that are none, as (function, transition table of new rows, what plpgsql_check says).  A trigger function that
 # serves updates and deletes looks at the new rows of updates only, and PL/pgSQL plans a statement when it gets there.
+# What shape_dia_object_wide executes is made of names by format's %I and of bands by its %L.
 JUSTIFIED = {
     (f"keep_{table}_history()", None, 'relation "present" does not exist')
     for table in ("dia_source", "dia_object", "dia_object_band")
-}
+} | {("shape_dia_object_wide()", None, "text type variable is not sanitized")}
 
 
 @pytest.fixture
