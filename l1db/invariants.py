@@ -64,7 +64,6 @@ class Invariant:
 
     name: str
     promise: str
-    is_note: bool
     taken_by: str
 
 
@@ -169,9 +168,7 @@ def verdicts(
 
 
 def _wanted(connection: psycopg.Connection[Any], only: Sequence[str]) -> list[Invariant]:
-    rows = connection.execute(
-        "select name, promise, is_note, taken_by from l1_api.invariant order by is_note, name"
-    ).fetchall()
+    rows = connection.execute("select name, promise, taken_by from l1_api.invariant order by name").fetchall()
     known = {row[0]: Invariant(*row) for row in rows}
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"there is no invariant {unknown[0]}; there are: {', '.join(known)}")

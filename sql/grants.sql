@@ -64,7 +64,6 @@ grant execute on function
     l1_api.broken_source_visits(double precision, double precision),
     l1_api.broken_reasons(double precision, double precision),
     l1_api.broken_members(bigint, bigint),
-    l1_api.odd_forced_rows(bigint, bigint),
     l1_api.broken_object_cells(bigint, bigint),
     l1_api.broken_former_places(bigint, bigint),
     l1_api.broken_ledger(),
@@ -73,7 +72,8 @@ grant execute on function
     l1_api.broken_outbox(double precision, double precision),
     l1_api.broken_consumers(),
     l1_api.broken_redirects(),
-    l1_api.broken_images()
+    l1_api.broken_images(),
+    l1_api.broken_corrections()
     to l1_read, l1_ingest, l1_publish, l1_admin;
 
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;

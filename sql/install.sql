@@ -142,7 +142,6 @@
 \ir check/broken_source_visits.sql
 \ir check/broken_reasons.sql
 \ir check/broken_members.sql
-\ir check/odd_forced_rows.sql
 \ir check/broken_object_cells.sql
 \ir check/broken_former_places.sql
 \ir check/broken_ledger.sql
@@ -152,6 +151,7 @@
 \ir check/broken_consumers.sql
 \ir check/broken_redirects.sql
 \ir check/broken_images.sql
+\ir check/broken_corrections.sql
 \ir check/invariant.sql
 \ir maintain/change_survey.sql
 \ir maintain/prepare_nights.sql

@@ -85,16 +85,15 @@ def _check_deep(only: list[str], limit: int) -> bool:
         for verdict in check_deep(settings.dsn(), only=only, limit=limit, report=report):
             invariant = verdict.invariant
             n_looked += 1
-            word = "ok" if not verdict.n_found else "note" if invariant.is_note else "FAIL"
+            word = "FAIL" if verdict.n_found else "ok"
             number = f" {verdict.n_found}:" if verdict.n_found else ""
             print(f"{word:<4}  {invariant.name}:{number} {invariant.promise} ({verdict.seconds:.1f} s)")
             for example in verdict.examples:
                 print(f"        {example}")
             if verdict.n_found > len(verdict.examples):
                 print(f"        and {verdict.n_found - len(verdict.examples)} more")
-            if word == "FAIL":
-                n_broken += 1
-                n_found += verdict.n_found
+            n_broken += verdict.n_found > 0
+            n_found += verdict.n_found
     counted = terminal.count(n_looked, "invariant")
     found = f"{n_broken} broken, {terminal.count(n_found, 'violation')}" if n_broken else "all hold"
     print(f"{counted}: {found}; {time.monotonic() - begun:.1f} s")

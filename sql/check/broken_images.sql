@@ -6,7 +6,7 @@ parallel safe
 as $$
     -- Function: l1_api.broken_images(0)
     --
-    --   Images are of detectors in the ledger; what waits to be measured is of a known object and a live detector
+    --   Images are of detectors that the ledger has or had; what waits to be measured is of a known object and a live detector
     --
     -- Returns:
     --   what breaks this; nothing if all is well
@@ -16,8 +16,7 @@ as $$
      where not exists (select
                          from l1.visit_detector d
                         where d.visit = i.visit
-                          and d.detector = i.detector
-                          and d.withdrawn_at is null)
+                          and d.detector = i.detector)
     union all
     select 'precovery_task', t.visit, format('detector %s: the ledger has no such detector', t.detector)
       from l1.precovery_task t
@@ -33,4 +32,4 @@ as $$
        and not exists (select from l1.dia_object_history h where h.dia_object_id = t.dia_object_id)
 $$;
 comment on function l1_api.broken_images() is
-    'Images are of detectors in the ledger; what waits to be measured is of a known object and a live detector';
+    'Images are of detectors that the ledger has or had; what waits to be measured is of a known object and a live detector';

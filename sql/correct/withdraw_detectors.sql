@@ -13,7 +13,8 @@ as $$
 -- Function: l1_api.withdraw_detectors(4)
 --
 --   Withdraws all that is stored of some detectors of a visit, as if they had not been ingested: sources, forced
---   measurements, their places in the ledger, and measurements still to be made.  They can be ingested again.
+--   measurements, their places in the ledger, and measurements still to be made (which an undo does not bring back).  They
+--   can be ingested again; their images stay known.
 --
 -- Parameters:
 --   p_visit      - the visit

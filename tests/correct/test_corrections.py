@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from l1db import Client, DetectorData
+from l1db.invariants import check_deep
 from tests.measure.test_forced import measured, seen, visit
 from tests.version.continuity import breaks
 
@@ -92,6 +93,7 @@ def look(database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database, autocommit=True) as connection:
         yield connection
         assert breaks(connection) == []
+    assert [(v.invariant.name, v.examples) for v in check_deep(database) if v.n_found] == []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from l1db import Client, DetectorData
+from l1db.invariants import check_deep
 from tests.correct.test_corrections import WHY, call, night, object_of
 from tests.measure.test_forced import seen, visit
 from tests.version.continuity import breaks
@@ -109,6 +110,7 @@ def test_corrections_and_ingests_at_once_leave_all_in_order(database: str, look:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(worker, range(4)))
     assert breaks(look) == []
+    assert [(v.invariant.name, v.examples) for v in check_deep(database) if v.n_found] == []
     assert (
         look.execute(
             "select o.dia_object_id from l1.dia_object o cross join lateral ("
