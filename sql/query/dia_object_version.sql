@@ -14,6 +14,15 @@ create view l1_api.dia_object_version as
            h.n_forced,
            h.first_dia_source_mjd_tai,
            h.last_dia_source_mjd_tai,
+           h.radec_mjd_tai,
+           h.pm_ra,
+           h.pm_ra_err,
+           h.pm_dec,
+           h.pm_dec_err,
+           h.pm_ra_pm_dec_cov,
+           h.pm_chi2,
+           h.pm_ndata,
+           h.pm_is_accepted,
            h.retired_reason,
            h.redirect_to
       from l1.dia_object_history h
@@ -30,6 +39,15 @@ create view l1_api.dia_object_version as
            o.n_forced,
            o.first_dia_source_mjd_tai,
            o.last_dia_source_mjd_tai,
+           o.radec_mjd_tai,
+           o.pm_ra,
+           o.pm_ra_err,
+           o.pm_dec,
+           o.pm_dec_err,
+           o.pm_ra_pm_dec_cov,
+           o.pm_chi2,
+           o.pm_ndata,
+           o.pm_is_accepted,
            null,
            null
       from l1.dia_object o;

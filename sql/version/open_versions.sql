@@ -16,9 +16,14 @@ as $$
 -- Calls:   open_bands, close_bands
 -- Reads:   pg_temp.touched, pg_temp.measured, pg_temp.claim
 -- Writes:  l1.dia_object (history by trigger)
+--
+-- Algorithm:
+--   The motion stays as it is until measure_motions; it is due where detections changed and are enough for one, or were.
+--   A history window does not show how many there are.
 declare
     v_withdraws boolean;
 begin
+    v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
     update l1.dia_object o
        set validity_start = p_stamp,
            ra = m.ra,
@@ -31,12 +36,22 @@ begin
            first_dia_source_mjd_tai = m.first_mjd_tai,
            last_dia_source_mjd_tai = m.last_mjd_tai,
            n_good_dia_sources = m.n_good_dia_sources,
-           first_epoch_mjd_tai = m.first_epoch_mjd_tai
+           first_epoch_mjd_tai = m.first_epoch_mjd_tai,
+           radec_mjd_tai = m.radec_mjd_tai,
+           earliest_mjd_tai = least(o.earliest_mjd_tai, m.first_mjd_tai, p_visit.midpoint_mjd_tai),
+           motion_is_due = o.motion_is_due
+               or (o.pm_ndata is not null
+                   or l1_api.spans_motion(
+                          case when p_survey.history_days is null then m.n_dia_sources end,
+                          m.last_mjd_tai - least(o.earliest_mjd_tai, m.first_mjd_tai, p_visit.midpoint_mjd_tai)))
+              and (v_withdraws
+                   or (o.n_dia_sources, o.ra, o.ra_err, o.dec, o.dec_err, o.ra_dec_cov, o.radec_mjd_tai)
+                      is distinct from
+                      (m.n_dia_sources, m.ra, m.ra_err, m.dec, m.dec_err, m.ra_dec_cov, m.radec_mjd_tai))
       from pg_temp.measured m
      where m.n_dia_sources > 0
        and o.dia_object_id = m.dia_object_id;
 
-    v_withdraws := exists (select from pg_temp.claim c where c.former_attempt is not null);
     perform l1_api.open_bands(p_stamp, v_withdraws);
 
     -- What a replacement left behind, or the window: bands without epochs, and objects without detections.
