@@ -67,11 +67,13 @@ def _dia_object_columns() -> list[Column[Any]]:
         ),
         column("pm_ndata", "integer", "Number of detections in the motion", null=True),
         column(
-            "pm_is_accepted",
-            "boolean",
-            "The motion is significant: association and forced photometry follow it",
-            server_default=text("false"),
+            "drift_ra",
+            "real",
+            "Motion in ra, including cos(dec), that association follows, be it too young for pm_ra [mas/yr]; NULL: none",
+            null=True,
         ),
+        column("drift_dec", "real", "Motion in dec that association follows [mas/yr]", null=True),
+        column("drift_err", "real", "1-sigma error of drift_ra and drift_dec, per axis [mas/yr]", null=True),
         column(
             "motion_is_due",
             "boolean",
@@ -95,7 +97,7 @@ dia_object = Table(
     Index(
         "dia_object_mover_idx",
         func.q3c_ang2ipix(text("ra"), text("dec")),
-        postgresql_where=text("pm_is_accepted"),
+        postgresql_where=text("drift_ra IS NOT NULL"),
     ),
     comment="The current version of each DiaObject",
 )

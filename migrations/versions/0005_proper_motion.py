@@ -25,7 +25,10 @@ MOTION = (
     ("pm_chi2", "real",
      "Chi squared of the detections about the motion, with 2 pm_ndata - 4 degrees of freedom; NULL where some have no errors"),
     ("pm_ndata", "integer", "Number of detections in the motion"),
-    ("pm_is_accepted", "boolean not null default false", "The motion is significant: association and forced photometry follow it"),
+    ("drift_ra", "real",
+     "Motion in ra, including cos(dec), that association follows, be it too young for pm_ra [mas/yr]; NULL: none"),
+    ("drift_dec", "real", "Motion in dec that association follows [mas/yr]"),
+    ("drift_err", "real", "1-sigma error of drift_ra and drift_dec, per axis [mas/yr]"),
     ("motion_is_due", "boolean not null default false", "Detections changed since the motion was measured, by day"),
 )  # fmt: skip
 
@@ -42,7 +45,7 @@ def upgrade() -> None:
         update l1.dia_object o
            set radec_mjd_tai = epoch.mean_mjd_tai,
                earliest_mjd_tai = epoch.earliest_mjd_tai,
-               motion_is_due = o.last_dia_source_mjd_tai - epoch.earliest_mjd_tai >= 365.25
+               motion_is_due = o.last_dia_source_mjd_tai - epoch.earliest_mjd_tai >= 60
           from l1.dia_object p
          cross join lateral (
             select avg(x.midpoint_mjd_tai)
@@ -57,7 +60,7 @@ def upgrade() -> None:
     )
     op.execute("create index dia_object_motion_due_idx on l1.dia_object (dia_object_id) where motion_is_due")
     op.execute(
-        "create index dia_object_mover_idx on l1.dia_object (public.q3c_ang2ipix(ra, dec)) where pm_is_accepted"
+        "create index dia_object_mover_idx on l1.dia_object (public.q3c_ang2ipix(ra, dec)) where drift_ra is not null"
     )
 
 

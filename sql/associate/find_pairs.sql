@@ -7,7 +7,7 @@ as $$
 -- Function: l1_api.find_pairs(2)
 --
 --   The pairs of a source and a DiaObject that may be one: within the radius, measured to where the object was before
---   this visit, or, if it has an accepted motion, to where that has brought it since.  So a detector of a visit sees the same objects whether its neighbours came before it, with it or after.
+--   this visit, or, if it drifts, to where that has brought it since.  So a detector of a visit sees the same objects whether its neighbours came before it, with it or after.
 --
 -- Reads:   pg_temp.source, pg_temp.claim, l1.visit_detector, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.mover, pg_temp.pair, pg_temp.taken
@@ -56,7 +56,7 @@ begin
       from pg_temp.source s
       join l1.dia_object o
         on q3c_join(s.ra, s.dec, o.ra, o.dec, v_reach / 3600)
-     where not o.pm_is_accepted
+     where o.drift_ra is null
     union all
     select s.ordinal,
            s.detector,

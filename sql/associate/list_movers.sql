@@ -6,7 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.list_movers(3)
 --
---   The objects with an accepted motion that this ingest may write, at the places where they are at the visit's midpoint.
+--   The objects with a motion that this ingest may write, at the places where they are at the visit's midpoint.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
@@ -16,7 +16,7 @@ as $$
 --
 -- Algorithm:
 --   Their stored positions, the means of their detections, lag behind.  But they lie in the cells of the sky that this
---   ingest has locked, or are no business of it (lock_margin): an index of accepted motions by place has them, a few
+--   ingest has locked, or are no business of it (lock_margin): an index of those that drift by place has them, a few
 --   among the many.  Each is told in three zones of declination as high as the search is wide.
 declare
     v_rows bigint;
@@ -27,8 +27,7 @@ begin
            place.ra,
            place.dec,
            (o.ra_err::double precision ^ 2 + o.dec_err::double precision ^ 2) / 2 * 3600 ^ 2
-           + (o.pm_ra_err::double precision ^ 2 + o.pm_dec_err::double precision ^ 2) / 2
-             * ((p_visit.midpoint_mjd_tai - o.radec_mjd_tai) / 365250) ^ 2,
+           + (o.drift_err::double precision * (p_visit.midpoint_mjd_tai - o.radec_mjd_tai) / 365250) ^ 2,
            o.validity_start,
            o.first_epoch_mjd_tai,
            o.last_dia_source_mjd_tai
@@ -36,12 +35,12 @@ begin
      cross join lateral (
         select *
           from l1.dia_object m
-         where m.pm_is_accepted
+         where m.drift_ra is not null
            and q3c_ang2ipix(m.ra, m.dec) >= c.number::bigint << 42
            and q3c_ang2ipix(m.ra, m.dec) < (c.number + 1)::bigint << 42
         offset 0
      ) as o
-     cross join lateral l1_api.place_at(o.ra, o.dec, o.pm_ra, o.pm_dec,
+     cross join lateral l1_api.place_at(o.ra, o.dec, o.drift_ra, o.drift_dec,
                                         p_visit.midpoint_mjd_tai - o.radec_mjd_tai) as place
      cross join generate_series(-1, 1) as step
      where q3c_dist(o.ra, o.dec, place.ra, place.dec) * 3600 <= l1_api.lock_margin();
@@ -50,4 +49,4 @@ begin
 end
 $$;
 comment on function l1_api.list_movers(l1.visit, l1.survey, double precision) is
-    'The objects with an accepted motion that an ingest may write, where they are at the visit''s midpoint';
+    'The objects with a motion that an ingest may write, where they are at the visit''s midpoint';

@@ -75,18 +75,12 @@ begin
                place.ra,
                place.dec,
                former.variance
-               + case when m.pm_is_accepted
-                      then (m.pm_ra_err::double precision ^ 2 + m.pm_dec_err::double precision ^ 2) / 2
-                           * (former.days / 365250) ^ 2
-                      else 0 end as variance
+               + coalesce((m.drift_err::double precision * former.days / 365250) ^ 2, 0) as variance
           from former
           join l1.dia_object m
             on m.dia_object_id = former.dia_object_id
-         cross join lateral l1_api.place_at(former.ra, former.dec, m.pm_ra, m.pm_dec, former.days) as moved
-         cross join lateral (
-            select case when m.pm_is_accepted then moved.ra else former.ra end as ra,
-                   case when m.pm_is_accepted then moved.dec else former.dec end as dec
-         ) as place
+         cross join lateral l1_api.place_at(former.ra, former.dec, coalesce(m.drift_ra, 0), coalesce(m.drift_dec, 0),
+                                            former.days) as place
     )
     update pg_temp.pair p
        set separation = q3c_dist(s.ra, s.dec, placed.ra, placed.dec) * 3600,

@@ -12,7 +12,7 @@ as $$
 --
 -- Returns:  number of cells locked
 -- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source, l1.dia_object
--- Writes:   pg_temp.cell, where it leaves what it has locked if anything has an accepted motion
+-- Writes:   pg_temp.cell, where it leaves what it has locked if anything drifts
 -- Locks:    see lock_sky
 --
 -- Algorithm:
@@ -42,7 +42,7 @@ begin
         v_locked := l1_api.lock_sky(v_cap.ra, v_cap.dec, v_cap.radius + v_margin);
         insert into pg_temp.cell (number)
         select l1_api.sky_cells(v_cap.ra, v_cap.dec, v_cap.radius + v_margin)
-         where exists (select from l1.dia_object o where o.pm_is_accepted);
+         where exists (select from l1.dia_object o where o.drift_ra is not null);
         return v_locked;
     end if;
 

@@ -250,7 +250,9 @@ begin
         pm_ra_pm_dec_cov real,
         pm_chi2        real,
         pm_ndata       integer,
-        is_accepted    boolean not null
+        drift_ra       real,
+        drift_dec      real,
+        drift_err      real
     ) on commit delete rows;
 end
 $$;

@@ -16,15 +16,17 @@ as $$
 -- Writes:  pg_temp.motion, a row for each object; NULL where detections are too few
 --
 -- Algorithm:
---   Needs ten detections of five nights, a year from the first to the last (spans_motion).  Positions are projected onto
---   the plane that touches the sky at the mean position; times count in years from the mean epoch.  Each position x has
+--   Needs ten detections of five nights, a year from the first to the last: less would take parallax for motion.  Positions
+--   are projected onto the plane that touches the sky at the mean position; times count in years from the mean epoch.  Each position x has
 --   the weight W, the inverse of its covariance, turned from its own north to the plane's: at a pole these differ.  With
 --     A = sum W, B = sum W t, C = sum W t**2, p = sum W x, q = sum W x t:   S = C - B A^-1 B,   v = q - B A^-1 p
 --   the motion is S^-1 v, its covariance S^-1, and chi squared falls by v S^-1 v compared with a fit without motion.
---   Where any detection has no errors, or absurd ones (below 4 microarcsec, above a degree), all weigh the same, and the scatter tells the errors: chi squared is NULL.
---   A motion is accepted if chi squared falls by more than 30, in units of what each of the 2 n - 4 degrees of freedom
---   has left of it where that is more than 1: chance does this to one in 3 million objects with honest errors and many
---   epochs, one in 5 000 with ten, and understated errors do it no more often.  An unaccepted one is told, not followed.
+--   Where any detection has no errors, or absurd ones (below 4 microarcsec, above a degree), all weigh the same, and the
+--   scatter tells the errors: chi squared is NULL.
+--   A motion is followed if chi squared falls by more than 50, in units of what each of the 2 n - 4 degrees of freedom has
+--   left of it where that is more than 1.  So honest errors make static stars drift once in 10^5 fits of ten detections,
+--   and hardly ever with more; understated ones no more often.  Sixty days are enough for this (spans_motion), else a
+--   star of an arcsecond a year is lost in its first year.
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
@@ -38,21 +40,25 @@ begin
      where o.dia_object_id = any (p_objects);
 
     insert into pg_temp.motion (dia_object_id, pm_ra, pm_ra_err, pm_dec, pm_dec_err, pm_ra_pm_dec_cov, pm_chi2, pm_ndata,
-                                is_accepted)
+                                drift_ra, drift_dec, drift_err)
     select o.dia_object_id,
-           l1_api.as_real(fit.pm_ra),
-           l1_api.as_real(sqrt(fit.ra_variance * error.scale)),
-           l1_api.as_real(fit.pm_dec),
-           l1_api.as_real(sqrt(fit.dec_variance * error.scale)),
-           l1_api.as_real(fit.covariance * error.scale),
-           case when span.have_errors then l1_api.as_real(fit.chi2) end,
-           case when fit.pm_ra is not null then span.n end,
-           coalesce(fit.fall > 30 * greatest(error.scale, fit.chi2 / (2 * span.n - 4)), false)
+           case when span.is_year then l1_api.as_real(fit.pm_ra) end,
+           case when span.is_year then l1_api.as_real(sqrt(fit.ra_variance * error.scale)) end,
+           case when span.is_year then l1_api.as_real(fit.pm_dec) end,
+           case when span.is_year then l1_api.as_real(sqrt(fit.dec_variance * error.scale)) end,
+           case when span.is_year then l1_api.as_real(fit.covariance * error.scale) end,
+           case when span.is_year and span.have_errors then l1_api.as_real(fit.chi2) end,
+           case when span.is_year and fit.pm_ra is not null then span.n end,
+           case when error.is_exceeded then l1_api.as_real(fit.pm_ra) end,
+           case when error.is_exceeded then l1_api.as_real(fit.pm_dec) end,
+           case when error.is_exceeded then l1_api.as_real(sqrt((fit.ra_variance + fit.dec_variance) / 2 * error.unit))
+               end
       from l1.dia_object o
      cross join lateral (
         select count(*)::integer as n,
                count(distinct floor(x.midpoint_mjd_tai - v_noon)) >= 5
                and l1_api.spans_motion(count(*), max(x.midpoint_mjd_tai) - min(x.midpoint_mjd_tai)) as is_enough,
+               max(x.midpoint_mjd_tai) - min(x.midpoint_mjd_tai) >= 365.25 as is_year,
                avg(x.midpoint_mjd_tai) as mjd,
                count(*) filter (where least(x.ra_err, x.dec_err) > 1e-9 and greatest(x.ra_err, x.dec_err) < 1)
                    = count(*) as have_errors
@@ -143,7 +149,13 @@ begin
      ) as fit
         on span.is_enough
      cross join lateral (
-        select case when span.have_errors then 1 else fit.chi2 / (2 * span.n - 4) end as scale
+        select residual.scale,
+               residual.unit,
+               fit.fall > 50 * residual.unit as is_exceeded
+          from (
+            select case when span.have_errors then 1 else fit.chi2 / (2 * span.n - 4) end as scale,
+                   greatest(case when span.have_errors then 1 else 0 end, fit.chi2 / (2 * span.n - 4)) as unit
+          ) as residual
      ) as error
      where o.dia_object_id = any (p_objects);
 end

@@ -14,7 +14,7 @@ as $$
 --   p_limit  - at most so many objects; their sky is closed to ingests until the commit, so some thousand at most
 -- Returns:
 --   number of objects that were found due; 0: none is
--- Calls:   fit_motions, which tells what makes a motion, and when it is accepted
+-- Calls:   fit_motions, which tells what makes a motion, and which is followed
 -- Reads:   l1.dia_object
 -- Writes:  l1.dia_object (history by trigger); pg_temp
 -- Locks:   the cells of the objects' positions, see lock_cells
@@ -77,7 +77,9 @@ begin
            pm_ra_pm_dec_cov = m.pm_ra_pm_dec_cov,
            pm_chi2 = m.pm_chi2,
            pm_ndata = m.pm_ndata,
-           pm_is_accepted = m.is_accepted and o.radec_mjd_tai is not null,
+           drift_ra = m.drift_ra,
+           drift_dec = m.drift_dec,
+           drift_err = m.drift_err,
            motion_is_due = false
       from pg_temp.motion m
      where o.dia_object_id = m.dia_object_id;

@@ -6,13 +6,13 @@ parallel safe
 as $$
     -- Function: l1_api.spans_motion(2)
     --
-    --   Whether detections are enough for a proper motion: ten over a year.  Less than a year takes parallax for motion.
-    --   That they are of five nights, only measure_motions asks.
+    --   Whether detections are enough to look for a motion: ten over sixty days.  What else it takes to follow one, or to
+    --   publish it, fit_motions tells.
     --
     -- Parameters:
     --   p_n     - number of detections; NULL: not known, and taken to be enough
     --   p_days  - time from the first to the last [d]
-    select coalesce(p_n >= 10, true) and p_days >= 365.25
+    select coalesce(p_n >= 10, true) and p_days >= 60
 $$;
 comment on function l1_api.spans_motion(bigint, double precision) is
-    'Whether detections are enough for a proper motion';
+    'Whether detections are enough to look for a motion';

@@ -22,7 +22,9 @@ create view l1_api.dia_object_version as
            h.pm_ra_pm_dec_cov,
            h.pm_chi2,
            h.pm_ndata,
-           h.pm_is_accepted,
+           h.drift_ra,
+           h.drift_dec,
+           h.drift_err,
            h.retired_reason,
            h.redirect_to
       from l1.dia_object_history h
@@ -47,7 +49,9 @@ create view l1_api.dia_object_version as
            o.pm_ra_pm_dec_cov,
            o.pm_chi2,
            o.pm_ndata,
-           o.pm_is_accepted,
+           o.drift_ra,
+           o.drift_dec,
+           o.drift_err,
            null,
            null
       from l1.dia_object o;

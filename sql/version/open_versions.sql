@@ -18,7 +18,7 @@ as $$
 -- Writes:  l1.dia_object (history by trigger)
 --
 -- Algorithm:
---   The motion stays as it is until measure_motions; it is due where detections changed and are enough for one, or were.
+--   The motion stays as it is until measure_motions; it is due where detections changed and may be enough for one, or were.
 --   A history window does not show how many there are.
 declare
     v_withdraws boolean;
@@ -40,7 +40,7 @@ begin
            radec_mjd_tai = m.radec_mjd_tai,
            earliest_mjd_tai = least(o.earliest_mjd_tai, m.first_mjd_tai, p_visit.midpoint_mjd_tai),
            motion_is_due = o.motion_is_due
-               or (o.pm_ndata is not null
+               or (o.pm_ndata is not null or o.drift_ra is not null
                    or l1_api.spans_motion(
                           case when p_survey.history_days is null then m.n_dia_sources end,
                           m.last_mjd_tai - least(o.earliest_mjd_tai, m.first_mjd_tai, p_visit.midpoint_mjd_tai)))
