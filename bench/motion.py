@@ -1,7 +1,7 @@
 """Whether stars that move stay one object through five years, and what their motions are worth.
 
-``python -m bench.motion --dsn DSN`` with the DSN of a fresh survey database of profile ``seed``.  What is simulated is told in
-``bench/README.md``.
+``python -m bench.motion --dsn DSN`` with the DSN of a fresh survey database of profile ``seed``.  What is simulated
+is told in ``bench/README.md``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def simulate(
                 " where dia_object_id is not null and not is_forced"
             ).fetchall()
         )
-        drifted = connection.execute("select distinct dia_object_id from l1_api.dia_object_version where drift_ra is not null").fetchall()
+        drifted = connection.execute(
+            "select distinct dia_object_id from l1_api.dia_object_version where drift_ra is not null"
+        ).fetchall()
         measured = connection.execute(
             "select dia_object_id, pm_ra, pm_dec, pm_ra_err, pm_dec_err, drift_ra is not null from l1.dia_object"
             " where pm_ra is not null"
@@ -175,9 +177,7 @@ def _on_sky(at: FloatArray, centre: tuple[float, float]) -> tuple[FloatArray, Fl
     a, d = np.radians(centre)
     forward = np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
     east = np.array([-np.sin(a), np.cos(a), 0.0])
-    x, y, z = (
-        forward + np.radians(at[:, :1] / 3600) * east + np.radians(at[:, 1:] / 3600) * np.cross(forward, east)
-    ).T
+    x, y, z = (forward + np.radians(at[:, :1] / 3600) * east + np.radians(at[:, 1:] / 3600) * np.cross(forward, east)).T
     ra = np.degrees(np.arctan2(y, x)) % 360.0
     return np.where(ra == 360.0, 0.0, ra), np.degrees(np.arctan2(z, np.hypot(x, y)))
 
@@ -188,7 +188,9 @@ def main() -> None:
     parser.add_argument("--static", type=int, default=300, help="stars that do not move")
     parser.add_argument("--years", type=int, default=5)
     parser.add_argument("--per-year", type=int, default=40, help="visits a year, in seven months")
-    parser.add_argument("--error", type=float, nargs=2, default=(0.03, 0.1), help="per axis, least and largest [arcsec]")
+    parser.add_argument(
+        "--error", type=float, nargs=2, default=(0.03, 0.1), help="per axis, least and largest [arcsec]"
+    )
     parser.add_argument("--understated", type=float, default=1.0, help="true over claimed error")
     parser.add_argument("--day", type=float, default=30.0, help="days between two runs of l1db maintain")
     parser.add_argument("--new", type=float, default=0.02, help="sources of nothing in a visit, per star")
@@ -212,7 +214,8 @@ def main() -> None:
     for speed, counts in found.objects_of_mover.items():
         print(f"{speed:6.0f} mas/yr: {counts.count(1)} of {len(counts)} stars in one object; objects: {counts}")
     print(f"static: {found.split_static[0]} of {found.split_static[1]} in more than one object")
-    print(f"static: {found.followed_static[0]} of {found.followed_static[1]} motions are followed; {found.ever_static} ever were")
+    followed, measured = found.followed_static
+    print(f"static: {followed} of {measured} motions are followed; {found.ever_static} ever were")
     print(f"pulls: {found.pull.mean():+.3f} +- {found.pull.std():.3f} of {len(found.pull)}")
     print(f"sources in another's object: {found.wrong}")
     print(f"{1000 * found.seconds / found.visits:.1f} ms per ingest, {found.visits} visits")

@@ -89,7 +89,7 @@ grant execute on function
     l1_api.withdraw_attempts(l1.visit, l1.survey, timestamptz),
     l1_api.insert_sources(l1.visit, timestamptz),
     l1_api.register_images(l1.visit, l1.survey),
-    l1_api.forced_targets(text[], boolean),
+    l1_api.forced_targets(text[], double precision, boolean),
     l1_api.list_forced(l1.survey),
     l1_api.force_objects(l1.visit, l1.survey, timestamptz),
     l1_api.queue_forced(l1.visit, l1.survey, text),

@@ -62,7 +62,7 @@ def check() -> None:
 
 
 def maintain() -> None:
-    """Do the day's work: partitions for the nights to come, and the statistics and motions that the nights left to the day.
+    """Do the day's work: partitions for the nights to come, and the statistics and motions the nights left to the day.
 
     Runs beside ingests. Stopped and started again, it goes on where it was.
     """

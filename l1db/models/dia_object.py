@@ -69,7 +69,8 @@ def _dia_object_columns() -> list[Column[Any]]:
         column(
             "drift_ra",
             "real",
-            "Motion in ra, including cos(dec), that association follows, be it too young for pm_ra [mas/yr]; NULL: none",
+            "Motion in ra, including cos(dec), that association follows, be it too young for pm_ra [mas/yr]; "
+            "NULL: none",
             null=True,
         ),
         column("drift_dec", "real", "Motion in dec that association follows [mas/yr]", null=True),
