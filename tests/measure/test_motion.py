@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from l1db import Client, DetectorData, Visit
 from l1db.maintain import maintain
+from l1db.visit import Measured
 from tests.command_line import l1db
 from tests.concurrency.gate import Gate, stopping_at
 from tests.version.continuity import breaks
@@ -365,29 +366,46 @@ def test_withdrawn_detections_take_the_motion_with_them(fresh_database: Callable
 
 
 def test_forced_rows_make_no_motion_due(database: str) -> None:
+    """They open a version of their object, whose detections are the same.  Seen red with every touched object due."""
     with psycopg.connect(database, autocommit=True) as look, Client(database) as client:
         ingest(database, DAYS)
         maintain(database)
-        client.ingest(Visit(99, "r", FIRST + 400), [NOTHING])
-        assert look.execute("select bool_or(motion_is_due) from l1.dia_object").fetchone() == (False,)
+        outline = [(9.9, 4.9), (10.1, 4.9), (10.1, 5.1), (9.9, 5.1)]
+        targets = client.forced_targets({0: outline})[0]
+        two, on_image = np.ones(2), np.array([True, True])
+        forced = {"dia_object_id": targets.dia_object_id, "ra": targets.ra, "dec": targets.dec, "x": two, "y": two,
+                  "is_on_image": on_image, "psf_flux": two, "psf_flux_err": two, "psf_chi2": two,
+                  "psf_ndata": np.array([9, 9]), "science_flux": two, "science_flux_err": two,
+                  "snap_diff_flux": two, "snap_diff_flux_err": two, "forced_flags": np.array([0, 0])}  # fmt: skip
+        empty = DetectorData(0, NOTHING.sources, measured=Measured(forced=forced, footprint=outline))
+        client.ingest(Visit(99, "r", FIRST + 400), [empty])
+        assert look.execute("select sum(n_forced), bool_or(motion_is_due) from l1.dia_object").fetchone() == (2, False)
 
 
 def test_an_ingest_and_the_day_at_once_lose_nothing(database: str) -> None:
-    """The day waits for an ingest that writes a star far from its stored position, and measures what that wrote."""
+    """The day waits for an ingest that writes a star far from its stored position, and measures what that wrote.
+
+    Seen red without the lock of the cells in measure_motions.
+    """
     ingest(database, DAYS)
     maintain(database)
     ingest(database, [420.0], 13)
+
+    def measure() -> None:
+        with psycopg.connect(database) as session:
+            session.execute("select l1_api.measure_motions(1000)")
+
     with psycopg.connect(database, autocommit=True) as look, ThreadPoolExecutor() as pool, Gate(database) as gate:
         with Client(stopping_at(database, "measure")) as client:
             call = pool.submit(client.ingest, *sighting(14, 5 * YEAR))
             gate.stopped()
-            day = pool.submit(maintain, database)
+            day = pool.submit(measure)
             gate.waiting(2)
             gate.open()
             call.result(20)
             day.result(20)
-        maintain(database)
         assert [n for _, n, _ in motions(look)] == [14, 14]
+        assert look.execute("select bool_or(motion_is_due) from l1.dia_object").fetchone() == (False,)
         assert breaks(look) == []
 
 
