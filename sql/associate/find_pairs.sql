@@ -7,7 +7,8 @@ as $$
 -- Function: l1_api.find_pairs(2)
 --
 --   The pairs of a source and a DiaObject that may be one: within the radius, measured to where the object was before
---   this visit, or, if it drifts, to where that has brought it since.  So a detector of a visit sees the same objects whether its neighbours came before it, with it or after.
+--   this visit, or, if it drifts, to where that has brought it since.  So a detector of a visit sees the same objects
+--   whether its neighbours came before it, with it or after.
 --
 -- Reads:   pg_temp.source, pg_temp.claim, l1.visit_detector, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.mover, pg_temp.pair, pg_temp.taken

@@ -17,15 +17,16 @@ as $$
 --
 -- Algorithm:
 --   Needs ten detections of five nights, a year from the first to the last: less would take parallax for motion.  Positions
---   are projected onto the plane that touches the sky at the mean position; times count in years from the mean epoch.  Each position x has
---   the weight W, the inverse of its covariance, turned from its own north to the plane's: at a pole these differ.  With
+--   are projected onto the plane that touches the sky at the mean position; times count in years from the mean epoch.
+--   Each position x has the weight W, the inverse of its covariance, turned from its own north to the plane's: at a pole
+--   these differ.  With
 --     A = sum W, B = sum W t, C = sum W t**2, p = sum W x, q = sum W x t:   S = C - B A^-1 B,   v = q - B A^-1 p
 --   the motion is S^-1 v, its covariance S^-1, and chi squared falls by v S^-1 v compared with a fit without motion.
 --   Where any detection has no errors, or absurd ones (below 4 microarcsec, above a degree), all weigh the same, and the
 --   scatter tells the errors: chi squared is NULL.
 --   A motion is followed if chi squared falls by more than 50, in units of what each of the 2 n - 4 degrees of freedom has
---   left of it where that is more than 1.  So honest errors make static stars drift once in 10^5 fits of ten detections,
---   and hardly ever with more; understated ones no more often.  Sixty days are enough for this (spans_motion), else a
+--   left of it where that is more than 1.  Honest errors do this to a star at rest once in 10^10 fits, understated or
+--   missing ones once in 10^5 fits of ten detections, and less with more.  Sixty days are enough (spans_motion), else a
 --   star of an arcsecond a year is lost in its first year.
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
