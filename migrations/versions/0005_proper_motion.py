@@ -45,7 +45,7 @@ def upgrade() -> None:
         update l1.dia_object o
            set radec_mjd_tai = epoch.mean_mjd_tai,
                earliest_mjd_tai = epoch.earliest_mjd_tai,
-               motion_is_due = o.last_dia_source_mjd_tai - epoch.earliest_mjd_tai >= 60
+               motion_is_due = coalesce(o.last_dia_source_mjd_tai - epoch.earliest_mjd_tai >= 60, false)
           from l1.dia_object p
          cross join lateral (
             select avg(x.midpoint_mjd_tai)
