@@ -131,7 +131,9 @@ class Client:
             if any(detector.images and detector.measured is None for detector in detectors):
                 from l1db.forced import measure
 
-                detectors = measure(visit, detectors, self.forced_targets)
+                detectors = measure(
+                    visit, detectors, lambda outlines: self.forced_targets(outlines, visit.midpoint_mjd_tai)
+                )
                 clock.lap("photometry")
             stack = Stack(visit, detectors)
             stage_detector = detector_columns(stack)
@@ -168,13 +170,17 @@ class Client:
             seconds={**clock.seconds, **timings},
         )
 
-    def forced_targets(self, footprints: Mapping[int, ArrayLike]) -> Mapping[int, Targets]:
+    def forced_targets(
+        self, footprints: Mapping[int, ArrayLike], midpoint_mjd_tai: float | None = None
+    ) -> Mapping[int, Targets]:
         """The DiaObjects in and around images.
 
         Parameters
         ----------
         footprints
             Corners of each detector's image, shape (k, 2), degrees.
+        midpoint_mjd_tai
+            When they were taken: where DiaObjects with a known motion then were.  Without it, their mean positions.
 
         Returns
         -------
@@ -190,9 +196,11 @@ class Client:
         # All in one value: a message for each of 10^5 objects would take longer than to find them.
         query = (
             "select string_agg(int8send(t.dia_object_id) || float8send(t.ra) || float8send(t.dec) "
-            "|| boolsend(t.is_target), '') from l1_api.forced_targets(%s::text[], true) as t"
+            "|| boolsend(t.is_target), '') from l1_api.forced_targets(%s::text[], %s::float8, true) as t"
         )
-        row = self._connection.execute(query, ([wkt for _, wkt in outlines.values()],), binary=True).fetchone()
+        row = self._connection.execute(
+            query, ([wkt for _, wkt in outlines.values()], midpoint_mjd_tai), binary=True
+        ).fetchone()
         rows = np.frombuffer((row and row[0]) or b"", dtype=TARGET_ROW)
         margin = self.survey.forced_margin / 3600
         return assign({detector: corners for detector, (corners, _) in outlines.items()}, rows, margin)

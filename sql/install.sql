@@ -5,6 +5,7 @@
 \ir sky/bounding_cap.sql
 \ir sky/sky_cells.sql
 \ir sky/small_cell.sql
+\ir sky/lock_margin.sql
 \ir sky/lock_cells.sql
 \ir sky/lock_sky.sql
 \ir version/clock.sql
@@ -40,12 +41,15 @@
 \ir ingest/take_in_sources.sql
 \ir measure/mean_ra.sql
 \ir measure/mean_dec.sql
+\ir measure/place_at.sql
+\ir measure/spans_motion.sql
 \ir measure/first_is_known.sql
 \ir measure/window_start.sql
 \ir associate/offset_variance.sql
 \ir associate/log_likelihood.sql
 \ir associate/mutual_best.sql
 \ir associate/place_without_visit.sql
+\ir associate/list_movers.sql
 \ir associate/find_pairs.sql
 \ir associate/calibrate.sql
 \ir associate/match_objects.sql
@@ -71,6 +75,8 @@
 \ir version/close_bands.sql
 \ir version/open_versions.sql
 \ir measure/measure_by_day.sql
+\ir measure/fit_motions.sql
+\ir measure/measure_motions.sql
 \ir alert/ring_doorbell.sql
 \ir alert/issue_alerts.sql
 \ir ingest/close_ledger.sql

@@ -101,7 +101,7 @@ def _check_deep(only: list[str], limit: int) -> bool:
 
 
 def maintain() -> None:
-    """Do the day's work: partitions for the nights to come, and the statistics that the nights left to the day.
+    """Do the day's work: partitions for the nights to come, and the statistics and motions the nights left to the day.
 
     Runs beside ingests. Stopped and started again, it goes on where it was.
     """
@@ -110,9 +110,9 @@ def maintain() -> None:
     with terminal.progress() as report:
         done = maintain(settings.dsn(), report=report)
     partitions = "made partitions for the nights to come" if done.n_partitions else "the next partitions are there"
-    objects = f"{done.n_objects} object{'' if done.n_objects == 1 else 's'}"
-    print(f"measured the light curves of {objects}; {partitions}" if done.n_objects
-          else f"no light curve was due; {partitions}")  # fmt: skip
+    curves = f"measured the light curves of {_objects(done.n_objects)}" if done.n_objects else "no light curve was due"
+    motions = f", the motions of {_objects(done.n_motions)}" if done.n_motions else ""
+    print(f"{curves}{motions}; {partitions}")
 
 
 def dsn() -> None:
@@ -137,6 +137,10 @@ def psql(
         os.execvp("psql", ["psql", "--dbname", found, *(arguments or [])])
     except FileNotFoundError:
         raise SettingsError("there is no psql: install PostgreSQL's client programs") from None
+
+
+def _objects(n: int) -> str:
+    return f"{n} object{'' if n == 1 else 's'}"
 
 
 def _name(dsn: str) -> str:

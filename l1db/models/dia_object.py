@@ -36,6 +36,51 @@ def _dia_object_columns() -> list[Column[Any]]:
             "Detections in the history window that are reliable enough to have the object forced",
         ),
         column("first_epoch_mjd_tai", "double precision", "Midpoint of the earliest row, forced or not, MJD TAI [d]"),
+        column(
+            "radec_mjd_tai",
+            "double precision",
+            "Mean midpoint of the detections that ra and dec are the mean of, MJD TAI [d]",
+            null=True,
+        ),
+        column(
+            "earliest_mjd_tai",
+            "double precision",
+            "No detection is earlier than this, be it before the history window, MJD TAI [d]",
+            null=True,
+        ),
+        column(
+            "pm_ra",
+            "real",
+            "Proper motion in ra, including cos(dec) [mas/yr]; NULL: too few epochs",
+            null=True,
+        ),
+        column("pm_ra_err", "real", "1-sigma error of pm_ra [mas/yr]", null=True),
+        column("pm_dec", "real", "Proper motion in dec [mas/yr]", null=True),
+        column("pm_dec_err", "real", "1-sigma error of pm_dec [mas/yr]", null=True),
+        column("pm_ra_pm_dec_cov", "real", "Covariance of pm_ra and pm_dec [mas**2/yr**2]", null=True),
+        column(
+            "pm_chi2",
+            "real",
+            "Chi squared of the detections about the motion, with 2 pm_ndata - 4 degrees of freedom; NULL where some "
+            "have no errors",
+            null=True,
+        ),
+        column("pm_ndata", "integer", "Number of detections in the motion", null=True),
+        column(
+            "drift_ra",
+            "real",
+            "Motion in ra, including cos(dec), that association follows, be it too young for pm_ra [mas/yr]; "
+            "NULL: none",
+            null=True,
+        ),
+        column("drift_dec", "real", "Motion in dec that association follows [mas/yr]", null=True),
+        column("drift_err", "real", "1-sigma error of drift_ra and drift_dec, per axis [mas/yr]", null=True),
+        column(
+            "motion_is_due",
+            "boolean",
+            "Detections changed since the motion was measured, by day",
+            server_default=text("false"),
+        ),
     ]
 
 
@@ -48,6 +93,13 @@ dia_object = Table(
     CheckConstraint("n_dia_sources > 0 AND n_forced >= 0", name="counts"),
     CheckConstraint("n_good_dia_sources >= 0", name="good"),
     Index("dia_object_q3c_idx", func.q3c_ang2ipix(text("ra"), text("dec"))),
+    # What is to be measured by day, and what association looks for where it is by now: see l1_api.measure_motions.
+    Index("dia_object_motion_due_idx", "dia_object_id", postgresql_where=text("motion_is_due")),
+    Index(
+        "dia_object_mover_idx",
+        func.q3c_ang2ipix(text("ra"), text("dec")),
+        postgresql_where=text("drift_ra IS NOT NULL"),
+    ),
     comment="The current version of each DiaObject",
 )
 

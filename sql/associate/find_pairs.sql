@@ -7,20 +7,23 @@ as $$
 -- Function: l1_api.find_pairs(2)
 --
 --   The pairs of a source and a DiaObject that may be one: within the radius, measured to where the object was before
---   this visit.  So a detector of a visit sees the same objects whether its neighbours came before it, with it or after.
+--   this visit, or, if it drifts, to where that has brought it since.  So a detector of a visit sees the same objects
+--   whether its neighbours came before it, with it or after.
 --
 -- Reads:   pg_temp.source, pg_temp.claim, l1.visit_detector, l1.dia_object, l1.dia_source
--- Writes:  pg_temp.pair, pg_temp.taken
+-- Writes:  pg_temp.mover, pg_temp.pair, pg_temp.taken
 --
 -- Algorithm:
 --   If the visit has sources already, objects near ours may have a detection of this visit.  Their position without it
 --   is the mean of their other detections; one that has no others was founded by this visit, and is no object to match,
 --   only a possible twin.  The object of a twin lies up to two radii away, since the detection it took in moved it on:
 --   hence the wider search.
+--   What moves is searched for apart (list_movers), where it is by now: its stored position may be far behind.
 --   The object's row of the visit is looked up one by one (LIMIT): no statistics can know a visit that just came.
 declare
     v_bounds       record;
     v_visit_exists boolean;
+    v_reach        double precision;
     v_rows         bigint;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
@@ -32,6 +35,11 @@ begin
            and v.withdrawn_at is null
            and v.n_sources > 0)
       into v_visit_exists;
+    v_reach := case when v_visit_exists then 2 else 1 end * p_survey.association_radius;
+
+    if exists (select from pg_temp.cell) then
+        perform l1_api.list_movers(p_visit, p_survey, v_reach);
+    end if;
 
     insert into pg_temp.pair (ordinal, detector, dia_object_id, separation, variance, validity_start, first_mjd_tai,
                               last_mjd_tai)
@@ -48,8 +56,21 @@ begin
            o.last_dia_source_mjd_tai
       from pg_temp.source s
       join l1.dia_object o
-        on q3c_join(s.ra, s.dec, o.ra, o.dec,
-                    case when v_visit_exists then 2 else 1 end * p_survey.association_radius / 3600);
+        on q3c_join(s.ra, s.dec, o.ra, o.dec, v_reach / 3600)
+     where o.drift_ra is null
+    union all
+    select s.ordinal,
+           s.detector,
+           m.dia_object_id,
+           q3c_dist(s.ra, s.dec, m.ra, m.dec) * 3600,
+           l1_api.offset_variance(s.variance, m.variance, p_survey.error_floor),
+           m.validity_start,
+           m.first_mjd_tai,
+           m.last_mjd_tai
+      from pg_temp.mover m
+      join pg_temp.source s
+        on floor((s.dec + 90) / (v_reach / 3600))::integer = m.zone
+       and q3c_dist(s.ra, s.dec, m.ra, m.dec) * 3600 <= v_reach;
     get diagnostics v_rows = row_count;
     perform l1_api.refresh_statistics('pair', v_rows);
     if not v_visit_exists then

@@ -16,10 +16,11 @@ as $$
 begin
     insert into l1.dia_object (dia_object_id, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
                                n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources,
-                               first_epoch_mjd_tai)
+                               first_epoch_mjd_tai, radec_mjd_tai, earliest_mjd_tai)
     select a.dia_object_id, p_stamp, s.ra, s.ra_err, s.dec, s.dec_err, s.ra_dec_cov, 1,
            0, a.midpoint_mjd_tai, a.midpoint_mjd_tai,
-           coalesce(s.reliability >= p_survey.forced_min_reliability, true)::integer, a.midpoint_mjd_tai
+           coalesce(s.reliability >= p_survey.forced_min_reliability, true)::integer, a.midpoint_mjd_tai,
+           a.midpoint_mjd_tai, a.midpoint_mjd_tai
       from pg_temp.assignment a
       join pg_temp.stage_source s
         on s.ordinal = a.ordinal

@@ -11,12 +11,12 @@ as $$
 --   drops the pairs that are none: of objects that this visit founded, and of those that the same detector has taken.
 --   A replaced detection counts as if it had never been; what it founded stays to be found again where it is.
 --
--- Reads:   pg_temp.source, pg_temp.taken, l1.dia_source
+-- Reads:   pg_temp.source, pg_temp.taken, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.pair
 --
 -- Algorithm:
 --   The window counts back from the object's latest other detection, however long ago that was.  The bounds over all
---   windows say the same once more, so that leaves outside are not even opened.
+--   windows say the same once more, so that leaves outside are not even opened.  What moves is carried on to the visit.
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
@@ -58,7 +58,8 @@ begin
                l1_api.mean_ra(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra))) as ra,
                l1_api.mean_dec(avg(cosd(o.dec) * cosd(o.ra)), avg(cosd(o.dec) * sind(o.ra)), avg(sind(o.dec))) as dec,
                (avg(o.ra_err::double precision ^ 2) + avg(o.dec_err::double precision ^ 2)) / 2 * 3600 ^ 2
-               / count(*) as variance
+               / count(*) as variance,
+               p_visit.midpoint_mjd_tai - avg(o.midpoint_mjd_tai) as days
           from span
           join l1.dia_source o
             on o.dia_object_id = span.dia_object_id
@@ -69,14 +70,25 @@ begin
          where o.visit <> p_visit.visit
            and not o.is_forced
          group by span.dia_object_id
+    ), placed as (
+        select former.dia_object_id,
+               place.ra,
+               place.dec,
+               former.variance
+               + coalesce((m.drift_err::double precision * former.days / 365250) ^ 2, 0) as variance
+          from former
+          join l1.dia_object m
+            on m.dia_object_id = former.dia_object_id
+         cross join lateral l1_api.place_at(former.ra, former.dec, coalesce(m.drift_ra, 0), coalesce(m.drift_dec, 0),
+                                            former.days) as place
     )
     update pg_temp.pair p
-       set separation = q3c_dist(s.ra, s.dec, former.ra, former.dec) * 3600,
-           variance = l1_api.offset_variance(s.variance, former.variance, p_survey.error_floor),
+       set separation = q3c_dist(s.ra, s.dec, placed.ra, placed.dec) * 3600,
+           variance = l1_api.offset_variance(s.variance, placed.variance, p_survey.error_floor),
            is_placed = true
-      from former,
+      from placed,
            pg_temp.source s
-     where p.dia_object_id = former.dia_object_id
+     where p.dia_object_id = placed.dia_object_id
        and s.ordinal = p.ordinal;
 
     delete from pg_temp.pair p

@@ -46,8 +46,9 @@ begin
 
     v_bands := array(select distinct c.band from pg_temp.correcting c);
     perform l1_api.measure_objects(case when cardinality(v_bands) = 1 then v_bands[1] end, p_survey);
-    perform l1_api.open_versions(case when cardinality(v_bands) = 1 then v_bands[1] end, v_stamp, true);
-    perform l1_api.reopen_objects(v_stamp);
+    perform l1_api.open_versions(case when cardinality(v_bands) = 1 then v_bands[1] end, p_survey,
+                                 (select min(c.midpoint_mjd_tai) from pg_temp.correcting c), v_stamp, true);
+    perform l1_api.reopen_objects(p_survey, v_stamp);
     v_n_retired := l1_api.retire_objects(case when p_redirect_to is null then 'orphaned' else 'merged' end, p_redirect_to);
 
     -- What has an object at last has its alert, unless it had one.

@@ -19,7 +19,7 @@ as $$
 -- Algorithm:
 --   As lock_footprints: one cap around everything, if that is no larger than a focal plane, else one for each place.
 declare
-    v_margin constant double precision := (20 + 2 * p_survey.association_radius) / 3600;
+    v_margin constant double precision := (l1_api.lock_margin() + 2 * p_survey.association_radius) / 3600;
     v_cap    record;
 begin
     select * into v_cap from l1_api.bounding_cap(p_ra, p_dec);

@@ -128,7 +128,7 @@ begin
         perform l1_api.measure_objects(v_visit.band, v_survey);
         v_timings := l1_api.lap(v_timings, 'measure');
 
-        perform l1_api.open_versions(v_visit.band, v_stamp, v_withdraws);
+        perform l1_api.open_versions(v_visit.band, v_survey, v_visit.midpoint_mjd_tai, v_stamp, v_withdraws);
         if v_withdraws then
             perform l1_api.list_replaced(v_visit, v_stamp);
             perform l1_api.retire_objects('orphaned', null);

@@ -7,20 +7,23 @@ as $$
 -- Function: l1_api.lock_footprints(2)
 --
 --   Takes the sky that this ingest may write on: around all footprints of the call, around the sources of detectors
---   without footprint and of supplements, and around what a replacement withdraws; 20 arcsec and two association radii
---   wider.
+--   without footprint and of supplements, and around what a replacement withdraws; lock_margin and two association
+--   radii wider.
 --
 -- Returns:  number of cells locked
--- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source
+-- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source, l1.dia_object
+-- Writes:   pg_temp.cell, where it leaves what it has locked if anything drifts
 -- Locks:    see lock_sky
 --
 -- Algorithm:
 --   One cap around everything, if that is no larger than a focal plane.  If it is, as when sources are scattered over the
 --   sky or a detector was stored at a wrong place, one cap for each footprint and each source.
 declare
-    v_margin constant double precision := (20 + 2 * p_survey.association_radius) / 3600;
+    v_margin constant double precision := (l1_api.lock_margin() + 2 * p_survey.association_radius) / 3600;
     v_bounds record;
     v_cap    record;
+    v_cells  integer[];
+    v_locked integer;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
@@ -36,10 +39,14 @@ begin
         return 0;
     end if;
     if v_cap.radius <= 3 then
-        return l1_api.lock_sky(v_cap.ra, v_cap.dec, v_cap.radius + v_margin);
+        v_locked := l1_api.lock_sky(v_cap.ra, v_cap.dec, v_cap.radius + v_margin);
+        insert into pg_temp.cell (number)
+        select l1_api.sky_cells(v_cap.ra, v_cap.dec, v_cap.radius + v_margin)
+         where exists (select from l1.dia_object o where o.drift_ra is not null);
+        return v_locked;
     end if;
 
-    return l1_api.lock_cells(array(
+    v_cells := array(
         select distinct cell
           from (
             select array_agg(part.ra) as ra,
@@ -48,7 +55,11 @@ begin
              group by part.number
           ) as given
          cross join lateral l1_api.bounding_cap(given.ra, given.dec) as cap
-         cross join lateral l1_api.sky_cells(cap.ra, cap.dec, least(cap.radius, 10) + v_margin) as cell));
+         cross join lateral l1_api.sky_cells(cap.ra, cap.dec, least(cap.radius, 10) + v_margin) as cell);
+    v_locked := l1_api.lock_cells(v_cells);
+    insert into pg_temp.cell (number)
+    select unnest(v_cells);
+    return v_locked;
 end
 $$;
 comment on function l1_api.lock_footprints(l1.visit, l1.survey) is 'Takes the sky that an ingest may write on';

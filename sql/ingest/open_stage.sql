@@ -127,6 +127,22 @@ begin
         is_replaced    boolean not null
     ) on commit delete rows;
 
+    -- The cells of the sky that are locked; and the objects there that move, where they are at the visit's midpoint, by
+    -- zones of declination, each told in three: variance of that place per axis [arcsec**2], and as below.
+    create temp table cell (
+        number         integer not null
+    ) on commit delete rows;
+    create temp table mover (
+        zone           integer not null,
+        dia_object_id  bigint not null,
+        ra             double precision not null,
+        dec            double precision not null,
+        variance       double precision,
+        validity_start timestamptz not null,
+        first_mjd_tai  double precision not null,
+        last_mjd_tai   double precision not null
+    ) on commit delete rows;
+
     -- Source-object pairs within the radius: separation [arcsec], summed variance per axis [arcsec**2]; and what the
     -- object's current version says that is needed later.
     create temp table pair (
@@ -209,7 +225,8 @@ begin
         n_good_dia_sources  integer not null,
         first_mjd_tai  double precision,
         last_mjd_tai   double precision,
-        first_epoch_mjd_tai double precision
+        first_epoch_mjd_tai double precision,
+        radec_mjd_tai  double precision
     ) on commit delete rows;
     create temp table measured_band (
         dia_object_id  bigint not null,
@@ -240,6 +257,21 @@ begin
         psf_flux_linear_slope double precision,
         psf_flux_linear_intercept double precision,
         daily_ndata       integer
+    ) on commit delete rows;
+
+    -- The motions that were measured by day; NULL where epochs are too few.
+    create temp table motion (
+        dia_object_id  bigint not null,
+        pm_ra          real,
+        pm_ra_err      real,
+        pm_dec         real,
+        pm_dec_err     real,
+        pm_ra_pm_dec_cov real,
+        pm_chi2        real,
+        pm_ndata       integer,
+        drift_ra       real,
+        drift_dec      real,
+        drift_err      real
     ) on commit delete rows;
 end
 $$;

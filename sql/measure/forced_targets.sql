@@ -1,4 +1,4 @@
-create function l1_api.forced_targets(p_footprints text[], p_neighbours boolean)
+create function l1_api.forced_targets(p_footprints text[], p_mjd_tai double precision, p_neighbours boolean)
 returns table (dia_object_id bigint, ra double precision, "dec" double precision, is_target boolean)
 language plpgsql
 stable
@@ -6,16 +6,17 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 set seq_page_cost = 10
 set plan_cache_mode = force_custom_plan
 as $$
--- Function: l1_api.forced_targets(2)
+-- Function: l1_api.forced_targets(3)
 --
 --   The current DiaObjects in and around images that the survey's rules have forced.  Which lie on which image, its WCS
 --   says.
 --
 -- Parameters:
 --   p_footprints  - outlines of the images, WKT polygons with longitude = ra, or ra - 360 above 180 [deg]
+--   p_mjd_tai     - when they were taken, MJD TAI [d]; NULL: not asked, objects that drift are where they were on average
 --   p_neighbours  - whether the others are listed, too, which may be neighbours in a joint fit
 -- Returns:
---   dia_object_id  - an object within a cap around the images, the survey's margin wider; each once
+--   dia_object_id  - an object whose mean position is within a cap around the images, the survey's margin wider; each once
 --   ra, dec        - where it is to be measured [deg]
 --   is_target      - whether it is to be forced
 -- Reads:  l1.dia_object, l1.survey
@@ -48,10 +49,11 @@ begin
     if v_radius <= 4 and v_to_corner > v_radius + 0.1 then
         return query
         select o.dia_object_id,
-               o.ra,
-               o.dec,
+               case when o.drift_ra is null or p_mjd_tai is null then o.ra else place.ra end,
+               case when o.drift_ra is null or p_mjd_tai is null then o.dec else place.dec end,
                v_survey.forced_on <> 'none' and o.n_good_dia_sources >= v_survey.forced_min_dia_sources
           from l1.dia_object o
+         cross join lateral l1_api.place_at(o.ra, o.dec, o.drift_ra, o.drift_dec, p_mjd_tai - o.radec_mjd_tai) as place
          where q3c_radial_query(o.ra, o.dec, v_cap.ra, v_cap.dec, v_radius)
            and o.n_good_dia_sources >= v_least;
         return;
@@ -60,8 +62,8 @@ begin
     return query
     select distinct
            o.dia_object_id,
-           o.ra,
-           o.dec,
+           case when o.drift_ra is null or p_mjd_tai is null then o.ra else place.ra end,
+           case when o.drift_ra is null or p_mjd_tai is null then o.dec else place.dec end,
            v_survey.forced_on <> 'none' and o.n_good_dia_sources >= v_survey.forced_min_dia_sources
       from unnest(p_footprints) as footprint
      cross join lateral (
@@ -72,8 +74,9 @@ begin
      cross join lateral l1_api.bounding_cap(outline.ra, outline.dec) as cap
       join l1.dia_object o
         on q3c_join(cap.ra, cap.dec, o.ra, o.dec, cap.radius + v_survey.forced_margin / 3600)
+     cross join lateral l1_api.place_at(o.ra, o.dec, o.drift_ra, o.drift_dec, p_mjd_tai - o.radec_mjd_tai) as place
      where o.n_good_dia_sources >= v_least;
 end
 $$;
-comment on function l1_api.forced_targets(text[], boolean) is
+comment on function l1_api.forced_targets(text[], double precision, boolean) is
     'The current DiaObjects in and around images, and which of them are to be forced';

@@ -6,7 +6,7 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.measure_positions(2)
 --
---   Position, times and counts of the touched objects.
+--   Position, its mean epoch, times and counts of the touched objects.
 --
 -- Parameters:
 --   p_survey         - the rules in force
@@ -20,7 +20,8 @@ as $$
 --   All that is asked for is in the index dia_source_light_curve_idx, whose rows of an object are neighbours.
 begin
     insert into pg_temp.measured (dia_object_id, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources, n_forced,
-                                  n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai)
+                                  n_good_dia_sources, first_mjd_tai, last_mjd_tai, first_epoch_mjd_tai,
+                                  radec_mjd_tai)
     select t.dia_object_id,
            l1_api.mean_ra(s.x, s.y),
            sqrt(s.ra_variance / nullif(s.n, 0)),
@@ -32,7 +33,8 @@ begin
            s.n_good,
            s.first_mjd_tai,
            s.last_mjd_tai,
-           s.epoch_mjd_tai
+           s.epoch_mjd_tai,
+           s.mean_mjd_tai
       from pg_temp.touched t
      cross join lateral (
         select sum(cosd(x.dec) * cosd(x.ra)) filter (where not x.is_forced) as x,
@@ -48,7 +50,8 @@ begin
                       and coalesce(x.reliability >= p_survey.forced_min_reliability, true)))::integer as n_good,
                min(x.midpoint_mjd_tai) filter (where not x.is_forced) as first_mjd_tai,
                max(x.midpoint_mjd_tai) filter (where not x.is_forced) as last_mjd_tai,
-               min(x.midpoint_mjd_tai) as epoch_mjd_tai
+               min(x.midpoint_mjd_tai) as epoch_mjd_tai,
+               avg(x.midpoint_mjd_tai) filter (where not x.is_forced) as mean_mjd_tai
           from l1.dia_source x
          where x.dia_object_id = t.dia_object_id
            and x.midpoint_mjd_tai >= t.first_mjd_tai

@@ -56,7 +56,7 @@ begin
                         where a.dia_object_id = t.dia_object_id
                           and (a.is_new or p_survey.forced_on <> 'all')) as is_settled
           from (select array_agg(outline.footprint) as footprints from outline) as given
-         cross join lateral l1_api.forced_targets(given.footprints, false) as t
+         cross join lateral l1_api.forced_targets(given.footprints, p_visit.midpoint_mjd_tai, false) as t
     ), missing as materialized (
         -- Each detector was measured at what it knew of, on its image or just off it.  What the call saw needs no forcing.
         select image.detector, image.image_trouble, e.dia_object_id

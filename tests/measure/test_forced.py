@@ -412,7 +412,7 @@ def test_no_target_is_lost_anywhere(connection: psycopg.Connection, ra: float, d
     inside = np.flatnonzero((abs(e) < side * 0.66) & (abs(n) < side * 0.66)) + 1
     for neighbours in (True, False):
         rows = connection.execute(
-            "select dia_object_id, is_target from l1_api.forced_targets(%s::text[], %s)", (wkt, neighbours)
+            "select dia_object_id, is_target from l1_api.forced_targets(%s::text[], null, %s)", (wkt, neighbours)
         ).fetchall()
         found = {key for key, _ in rows}
         assert len(found) == len(rows)
