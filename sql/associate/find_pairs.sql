@@ -18,7 +18,8 @@ as $$
 --   is the mean of their other detections; one that has no others was founded by this visit, and is no object to match,
 --   only a possible twin.  The object of a twin lies up to two radii away, since the detection it took in moved it on:
 --   hence the wider search.
---   What moves is searched for apart (list_movers), where it is by now: its stored position may be far behind.
+--   What moves is searched for apart (list_movers), where it is by now: its stored position may be far behind.  COALESCE
+--   keeps the planner from taking IS NULL for rare in a table that nobody has analysed, and from a loop over all pairs.
 --   The object's row of the visit is looked up one by one (LIMIT): no statistics can know a visit that just came.
 declare
     v_bounds       record;
@@ -57,7 +58,7 @@ begin
       from pg_temp.source s
       join l1.dia_object o
         on q3c_join(s.ra, s.dec, o.ra, o.dec, v_reach / 3600)
-     where o.drift_ra is null
+     where coalesce(o.drift_ra is null, false)
     union all
     select s.ordinal,
            s.detector,

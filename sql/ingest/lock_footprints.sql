@@ -16,6 +16,7 @@ as $$
 -- Locks:    see lock_sky
 --
 -- Algorithm:
+--   Whether anything drifts, the first entry of an index says: ORDER BY leaves the planner no other way.
 --   One cap around everything, if that is no larger than a focal plane.  If it is, as when sources are scattered over the
 --   sky or a detector was stored at a wrong place, one cap for each footprint and each source.
 declare
@@ -42,7 +43,11 @@ begin
         v_locked := l1_api.lock_sky(v_cap.ra, v_cap.dec, v_cap.radius + v_margin);
         insert into pg_temp.cell (number)
         select l1_api.sky_cells(v_cap.ra, v_cap.dec, v_cap.radius + v_margin)
-         where exists (select from l1.dia_object o where o.drift_ra is not null);
+         where (select true
+                  from l1.dia_object o
+                 where o.drift_ra is not null
+                 order by q3c_ang2ipix(o.ra, o.dec)
+                 limit 1);
         return v_locked;
     end if;
 
