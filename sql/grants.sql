@@ -59,6 +59,7 @@ grant execute on function
     l1_api.broken_source_versions(double precision, double precision),
     l1_api.broken_stamps(),
     l1_api.broken_objects(bigint, bigint),
+    l1_api.broken_motions(bigint, bigint),
     l1_api.broken_bands(bigint, bigint),
     l1_api.broken_daily_bands(bigint, bigint),
     l1_api.broken_source_ids(),

@@ -141,6 +141,7 @@
 \ir check/broken_source_versions.sql
 \ir check/broken_stamps.sql
 \ir check/broken_objects.sql
+\ir check/broken_motions.sql
 \ir check/broken_bands.sql
 \ir check/broken_daily_bands.sql
 \ir check/broken_source_ids.sql

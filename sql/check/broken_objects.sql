@@ -44,6 +44,7 @@ as $$
                min(x.midpoint_mjd_tai) filter (where not x.is_forced) as first_mjd_tai,
                max(x.midpoint_mjd_tai) filter (where not x.is_forced) as last_mjd_tai,
                min(x.midpoint_mjd_tai) as epoch_mjd_tai,
+               sum(x.midpoint_mjd_tai - c.radec_mjd_tai) filter (where not x.is_forced) as days_off,
                sum(cosd(x.dec) * cosd(x.ra)) filter (where not x.is_forced) as x,
                sum(cosd(x.dec) * sind(x.ra)) filter (where not x.is_forced) as y,
                sum(sind(x.dec)) filter (where not x.is_forced) as z,
@@ -76,6 +77,9 @@ as $$
                                          k.last_mjd_tai) end,
                         case when c.first_epoch_mjd_tai <> k.epoch_mjd_tai
                              then format('first_epoch_mjd_tai is %s, not %s', c.first_epoch_mjd_tai, k.epoch_mjd_tai) end,
+                        case when not (abs(k.days_off) / k.n < 1e-6)
+                             then format('radec_mjd_tai is %s, not %s', c.radec_mjd_tai, c.radec_mjd_tai + k.days_off / k.n)
+                             end,
                         case when not (abs(cosd(c.dec) * cosd(c.ra) - k.x / r.length)
                                        + abs(cosd(c.dec) * sind(c.ra) - k.y / r.length)
                                        + abs(sind(c.dec) - k.z / r.length) < 1e-10)

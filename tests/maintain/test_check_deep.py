@@ -96,7 +96,7 @@ PLANTED: dict[str, dict[str, str]] = {
                 "ra = ra + 1e-7", "dec = dec - 1e-7", "n_dia_sources = n_dia_sources + 1", "n_forced = n_forced + 1",
                 "n_good_dia_sources = n_good_dia_sources + 1", "ra_err = ra_err * 1.001", "dec_err = null",
                 "ra_dec_cov = 2e-11", "first_dia_source_mjd_tai = first_dia_source_mjd_tai + 1e-6",
-                "first_epoch_mjd_tai = first_epoch_mjd_tai - 1",
+                "first_epoch_mjd_tai = first_epoch_mjd_tai - 1", "radec_mjd_tai = radec_mjd_tai + 1e-4",
             )
         },
         "no detection": f"""
@@ -104,6 +104,13 @@ PLANTED: dict[str, dict[str, str]] = {
             select dia_object_id + 1000000, validity_start, ra, ra_err, dec, dec_err, ra_dec_cov, n_dia_sources,
                    n_forced, first_dia_source_mjd_tai, last_dia_source_mjd_tai, n_good_dia_sources, first_epoch_mjd_tai
               from l1.dia_object where dia_object_id = {FIRST}""",
+    },
+    "broken_motions": {
+        "of too few": f"update l1.dia_object set pm_ndata = 10, motion_is_due = false where dia_object_id = {FIRST}",
+        "a motion missing": "update l1.dia_object set pm_ndata = null where pm_ndata is not null",
+        "of some of them": "update l1.dia_object set pm_ndata = pm_ndata - 1 where pm_ndata is not null",
+        "a detection before": f"""update l1.dia_object set earliest_mjd_tai = first_dia_source_mjd_tai + 1e-3
+                                   where dia_object_id = {FIRST}""",
     },
     "broken_bands": {
         **{
@@ -385,6 +392,12 @@ def live_through(dsn: str) -> None:
             client.ingest(exposure.visit, [replace(exposure.detectors[1], sources=fewer)], mode="replace")
         connection.execute("select l1_api.measure_by_day(10)")
         correct(connection)
+        # A star that is seen for more than a year has a motion.
+        for number in range(12):
+            client.ingest(
+                visit(200 + number, "r", 61_200.3 + 40 * number), [DetectorData(0, seen(30, seed=200 + number))]
+            )
+        connection.execute("select l1_api.measure_motions(1000)")
 
 
 def correct(connection: psycopg.Connection) -> None:
@@ -455,6 +468,7 @@ def test_the_database_of_these_tests_has_lived(sound: psycopg.Connection) -> Non
         "l1.precovery_task",
         "l1.visit_detector where withdrawn_reason = 'released'",
         "l1.visit_detector where n_withdrawn > 0",
+        "l1.dia_object where pm_ndata >= 10 and not motion_is_due",
         "l1.dia_object_history where redirect_to is not null",
         *(
             f"l1.dia_source_history where closed_reason = '{reason}'"
