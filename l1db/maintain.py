@@ -12,6 +12,7 @@ from l1db.connection import connect
 
 # Objects per transaction: their sky is closed to ingests for about a second.
 CHUNK = 1000
+CHUNK_OF_MOTIONS = 200  # which read all epochs of years
 
 # Of each task: objects that are due, and what measures the next of them.
 _LIGHT_CURVES = (
@@ -58,9 +59,9 @@ def maintain(dsn: str | None = None, *, report: Callable[[str, int, int], None] 
         partitions = _number(connection.execute("select l1_api.prepare_nights()"))
         due = [_number(connection.execute(count)) for count, _ in (_LIGHT_CURVES, _MOTIONS)]
         done = [0, 0]
-        for task, (_, measure) in enumerate((_LIGHT_CURVES, _MOTIONS)):
+        for task, ((_, measure), size) in enumerate(((_LIGHT_CURVES, CHUNK), (_MOTIONS, CHUNK_OF_MOTIONS))):
             while done[task] < due[task]:  # what ingests make due meanwhile waits for the next run
-                chunk = _number(connection.execute(measure, (CHUNK,)))
+                chunk = _number(connection.execute(measure, (size,)))
                 if not chunk:
                     break
                 done[task] += chunk

@@ -11,7 +11,7 @@ as $$
 --   until it returns 0: it may be stopped anywhere, and once nothing is due it changes nothing.
 --
 -- Parameters:
---   p_limit  - at most so many objects; their sky is closed to ingests until the commit, so some thousand at most
+--   p_limit  - at most so many objects; their sky is closed to ingests until the commit, so some hundred at most
 -- Returns:
 --   number of objects that were found due; 0: none is
 -- Calls:   fit_motions, which tells what makes a motion, and which is followed
