@@ -351,9 +351,16 @@ def test_status_tells_what_is_there_and_what_waits(database: str) -> None:
         "alerts     9",
         "doorbell   notification queue 0.0 % full",
         "breaker    stopped no detector",
+        "by day     5 light curves and 0 motions due: `l1db maintain`",
+        "corrected  0 times",
         "brokers +9 +0 +0 ",
     ):
         assert re.search(f"^{line}", told, re.MULTILINE), (line, told)
+    l1db("maintain", dsn=database)
+    l1db("correct", "withdraw-visit", 1, "--reason", "clouds", dsn=database)
+    l1db("maintain", dsn=database)
+    told = l1db("status", dsn=database).out
+    assert "by day     0 light curves and 0 motions due\ncorrected  1 time; last 20" in told
 
 
 def test_status_tells_what_waits_for_images(database: str) -> None:

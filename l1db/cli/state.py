@@ -59,6 +59,13 @@ _WAITING = """
      order by t.reason
 """
 
+_DUE = """
+    select (select count(*) from l1.dia_object_band b where b.daily_ndata is distinct from b.psf_flux_ndata),
+           (select count(*) from l1.dia_object o where o.motion_is_due)
+"""
+
+_CORRECTIONS = "select count(*), max(c.stamp) from l1.correction c"
+
 _TROUBLE = """
     select d.visit, d.detector, d.image_trouble
       from l1.visit_detector d
@@ -97,6 +104,8 @@ def status() -> None:
         (queue,) = _row(connection, "select pg_notification_queue_usage()")
         (size,) = _row(connection, "select pg_database_size(current_database())")
         stopped = connection.execute(_STOPPED).fetchall()
+        curves, motions = _row(connection, _DUE)
+        corrections, corrected = _row(connection, _CORRECTIONS)
         waiting = dict(connection.execute(_WAITING).fetchall())
         trouble = connection.execute(_TROUBLE).fetchall()
         consumers = connection.execute(_CONSUMERS).fetchall()
@@ -120,6 +129,10 @@ def status() -> None:
                    f"not measured on {terminal.count(len(trouble), 'detector')}: mend, then `l1db ingest --replace`"),
         ("breaker", f"stopped {terminal.count(len(stopped), 'detector')}: look, then `l1db ingest --release`" if stopped
                     else "stopped no detector"),
+        ("by day", f"{terminal.count(curves, 'light curve')} and {terminal.count(motions, 'motion')} due"
+                   + (": `l1db maintain`" if curves or motions else "")),
+        ("corrected", terminal.count(corrections, "time") + (f"; last {corrected:%Y-%m-%d %H:%M:%S %Z}" if corrected
+                                                             else "")),
     ]  # fmt: skip
     console = terminal.output()
     for label, text in lines:
