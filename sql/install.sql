@@ -33,7 +33,6 @@
 \ir ingest/claim_detectors.sql
 \ir ingest/parts_to_lock.sql
 \ir ingest/lock_footprints.sql
-\ir ingest/newest_withdrawn.sql
 \ir ingest/withdraw_attempts.sql
 \ir ingest/register_images.sql
 \ir ingest/recall_ids.sql
@@ -70,7 +69,6 @@
 \ir measure/stetson_j.sql
 \ir measure/measure_shapes.sql
 \ir measure/measure_objects.sql
-\ir version/newest_touched.sql
 \ir version/open_bands.sql
 \ir version/close_bands.sql
 \ir version/open_versions.sql

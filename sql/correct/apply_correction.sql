@@ -39,7 +39,7 @@ declare
 begin
     perform l1_api.refresh_statistics('correcting', (select count(*) from pg_temp.correcting));
     perform l1_api.refuse_conflicts();
-    v_stamp := l1_api.take_stamp(null);
+    v_stamp := l1_api.take_stamp();
 
     perform l1_api.change_sources(v_stamp);
     perform l1_api.list_corrected(p_survey, v_stamp);

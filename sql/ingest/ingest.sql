@@ -43,7 +43,6 @@ declare
     v_survey    l1.survey;
     v_withdraws boolean;
     v_stamp     timestamptz;
-    v_newest    timestamptz;
     v_timings   jsonb;
 begin
     v_timings := l1_api.lap(null, null);
@@ -104,11 +103,7 @@ begin
             perform l1_api.list_bereaved(v_visit, v_survey);
         end if;
         perform l1_api.list_forced(v_survey);
-        v_newest := l1_api.newest_touched(v_visit, v_survey);
-        if v_withdraws then
-            v_newest := greatest(v_newest, l1_api.newest_withdrawn(v_visit));
-        end if;
-        v_stamp := l1_api.take_stamp(v_newest);
+        v_stamp := l1_api.take_stamp();
         v_timings := l1_api.lap(v_timings, 'stamp');
 
         if v_withdraws then

@@ -30,7 +30,6 @@ declare
     v_due            bigint[];
     v_cells          integer[];
     v_first          double precision;
-    v_newest         timestamptz;
 begin
     perform l1_api.refuse_other_isolation();
     perform l1_api.open_stage();
@@ -71,7 +70,7 @@ begin
        and (q3c_ang2ipix(o.ra, o.dec) >> 42)::integer = any (v_cells)
      group by o.dia_object_id
     having bool_or(b.daily_ndata is distinct from b.psf_flux_ndata);
-    select min(t.first_mjd_tai), max(t.validity_start) into v_first, v_newest from pg_temp.touched t;
+    select min(t.first_mjd_tai) into v_first from pg_temp.touched t;
     if v_first is null then
         return cardinality(v_due);
     end if;
@@ -79,7 +78,7 @@ begin
 
     perform l1_api.measure_bands(null, v_survey, v_first);
     perform l1_api.refresh_statistics('measured_band', (select count(*) from pg_temp.measured_band));
-    perform l1_api.take_stamp(v_newest);
+    perform l1_api.take_stamp();
     perform l1_api.close_bands(null);
     delete from pg_temp.measured_band m
      using l1.dia_object_band b

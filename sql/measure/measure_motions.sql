@@ -28,7 +28,6 @@ declare
     v_due    bigint[];
     v_held   bigint[];
     v_cells  integer[];
-    v_newest timestamptz;
     v_stamp  timestamptz;
 begin
     perform l1_api.refuse_other_isolation();
@@ -55,8 +54,8 @@ begin
     end if;
     perform l1_api.lock_cells(v_cells);
 
-    select array_agg(o.dia_object_id), max(o.validity_start)
-      into v_held, v_newest
+    select array_agg(o.dia_object_id)
+      into v_held
       from l1.dia_object o
      where o.dia_object_id = any (v_due)
        and o.motion_is_due
@@ -67,7 +66,7 @@ begin
     perform l1_api.fit_motions(v_survey, v_held);
     perform l1_api.refresh_statistics('motion', (select count(*) from pg_temp.motion));
 
-    v_stamp := l1_api.take_stamp(v_newest);
+    v_stamp := l1_api.take_stamp();
     update l1.dia_object o
        set validity_start = v_stamp,
            pm_ra = m.pm_ra,

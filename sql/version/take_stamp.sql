@@ -1,16 +1,15 @@
-create function l1_api.take_stamp(p_newest timestamptz)
+create function l1_api.take_stamp()
 returns timestamptz
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
--- Function: l1_api.take_stamp(1)
+-- Function: l1_api.take_stamp(0)
 --
 --   The one time that a writing transaction puts on every row it writes.  Taken after all locks, and later than every
---   version the transaction will close and every stamp that was committed before, even where the clock was turned back.
+--   stamp that was committed before, even where the clock was turned back: so also than every version that the
+--   transaction may close, since each began with such a stamp.
 --
--- Parameters:
---   p_newest  - newest validity_start among the rows to be touched; NULL: none exists
 -- Returns:
 --   the stamp, also kept in the setting l1.stamp until the transaction ends
 -- Reads:   l1.stamp
@@ -32,7 +31,6 @@ begin
 
     v_stamp := greatest(v_bound,
                         l1_api.clock(),
-                        p_newest + interval '1 microsecond',
                         (select max(s.stamp) from l1.stamp s) + interval '1 microsecond');
     v_settled := l1_api.settled_time(pg_current_snapshot());
     insert into l1.stamp (stamp, settled) values (v_stamp, v_settled);
@@ -41,4 +39,4 @@ begin
     return v_stamp;
 end
 $$;
-comment on function l1_api.take_stamp(timestamptz) is 'The one time that a writing transaction puts on its rows';
+comment on function l1_api.take_stamp() is 'The one time that a writing transaction puts on its rows';

@@ -271,7 +271,7 @@ def test_l1_read_reads_and_cannot_write(connection: psycopg.Connection) -> None:
         "select l1_api.ensure_partitions(61000)",
         "select l1_api.ingest(1)",
         "select l1_api.lock_sky(1, 1, 1)",
-        "select l1_api.take_stamp(null)",
+        "select l1_api.take_stamp()",
         "select l1_api.add_consumer('x')",
         "select l1_api.next_alerts('x')",
         "select l1_api.change_survey('{{}}', 'x')",

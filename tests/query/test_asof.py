@@ -60,9 +60,7 @@ def history(server) -> psycopg.Connection:  # type: ignore[no-untyped-def, misc]
     present = np.zeros(len(place), bool)
     with psycopg.connect(dsn) as connection:
         for version in range(N_VERSIONS):
-            connection.execute(
-                "select l1_api.take_stamp(%s)", (datetime.fromisoformat(f"2026-01-{version + 1:02}T00:00Z"),)
-            )
+            connection.execute("select l1_api.take_stamp()")
             change = present & (rng.random(len(ids)) < 0.8)
             retire = present & ~change & (rng.random(len(ids)) < 0.5)
             create = ~present & (rng.random(len(ids)) < (0.7 if version == 0 else 0.3))

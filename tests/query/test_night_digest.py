@@ -271,7 +271,7 @@ def test_precovery_for_objects_of_later_nights_changes_nothing(database: str, lo
     take_in(database, whole(exposures(2)), forced=True)
     before = parts(look)
     with look.transaction():
-        look.execute("select l1_api.take_stamp(null)")
+        look.execute("select l1_api.take_stamp()")
         look.execute(
             """
             insert into l1.dia_source (dia_source_id, visit, detector, dia_object_id, midpoint_mjd_tai, ra, dec, band,

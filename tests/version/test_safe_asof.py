@@ -168,7 +168,7 @@ def test_it_rises_again_when_a_writer_is_killed(night: str) -> None:
 def test_a_writer_does_not_take_its_own_rows_for_final(night: str) -> None:
     with psycopg.connect(night) as connection:
         row = connection.execute("select l1_api.safe_asof()").fetchone()
-        connection.execute("select l1_api.take_stamp(null)")
+        connection.execute("select l1_api.take_stamp()")
         assert connection.execute("select l1_api.safe_asof()").fetchone() == row
         connection.rollback()
 
@@ -214,7 +214,7 @@ def test_who_has_a_stamp_and_commits_late_changes_nothing(night: str) -> None:
 
 
 def test_without_announcement_the_answer_changes(night: str) -> None:
-    replace_in(night, "take_stamp(timestamptz)", NOT_ANNOUNCED)
+    replace_in(night, "take_stamp()", NOT_ANNOUNCED)
     before, after = first_stamps_late_commit(night)
     assert before != after
 
@@ -353,7 +353,7 @@ def test_with_stamps_by_the_clock_alone_the_answer_changes(night: str) -> None:
     text = "(select max(s.stamp) from l1.stamp s) + interval '1 microsecond');\n"
     replace_in(
         night,
-        "take_stamp(timestamptz)",
+        "take_stamp()",
         {
             f"v_bound := greatest(l1_api.clock(), {text}": "v_bound := l1_api.clock();\n",
             f",\n                        {text}": ");\n",
