@@ -18,7 +18,7 @@ returns table (
 )
 language sql
 stable
-parallel safe
+parallel unsafe
 as $$
     -- Function: l1_api.cone_search_asof(4)
     --
@@ -36,9 +36,11 @@ as $$
     -- Algorithm:
     --   Whatever version an object had, it either still lies in the same small cell of the sky, or l1.dia_object_former_place
     --   tells a later place in that cell: the last before it left or was retired.  No cell is wider than 4.5 arcsec.  So
-    --   a cone wider by this around the current and the former places has all objects concerned, and their histories are
-    --   looked up by id; those found by their current place are not looked up again.  What lies within the cone itself is
-    --   told by q3c_join's own criterion, without the search that q3c_join is.
+    --   a cone wider by this around the current places, and around the former ones that were left since, has all objects
+    --   concerned.  Each is looked up once, by its id: where the current version held then already, or else in the history;
+    --   what is known by a former place alone was elsewhere before, or is far off since.  What lies within the cone itself
+    --   is told by q3c_join's own criterion, without the search that q3c_join is.
+    --   PARALLEL UNSAFE keeps workers from being started for some rows, which takes longer than to find them.
     select v.dia_object_id,
            public.q3c_dist(p_ra, p_dec, v.ra, v.dec) * 3600,
            v.ra,
@@ -49,59 +51,41 @@ as $$
            v.first_dia_source_mjd_tai,
            v.last_dia_source_mjd_tai,
            v.validity_start
-      from (select p_time as time offset 0) as moment
-      join l1.dia_object o
-        on public.q3c_join(p_ra, p_dec, o.ra, o.dec, (p_radius + 4.5) / 3600)
+      from (
+        select place.dia_object_id, min(place.validity_start) as validity_start
+          from (
+            select o.dia_object_id, o.validity_start
+              from l1.dia_object o
+             where public.q3c_join(p_ra, p_dec, o.ra, o.dec, (p_radius + 4.5) / 3600)
+            union all
+            select f.dia_object_id, 'infinity'
+              from l1.dia_object_former_place f
+             where public.q3c_join(p_ra, p_dec, f.ra, f.dec, (p_radius + 4.5) / 3600)
+               and f.left_at > p_time
+          ) as place
+         group by place.dia_object_id
+      ) as near
      cross join lateral (
         select o.dia_object_id, o.ra, o.dec, o.ra_err, o.dec_err, o.n_dia_sources, o.first_dia_source_mjd_tai,
-               o.last_dia_source_mjd_tai, o.validity_start, null::timestamptz as validity_end
-         where o.validity_start <= moment.time
+               o.last_dia_source_mjd_tai, o.validity_start
+          from l1.dia_object o
+         where o.dia_object_id = near.dia_object_id
+           and near.validity_start <= p_time
         union all
         (select h.dia_object_id, h.ra, h.dec, h.ra_err, h.dec_err, h.n_dia_sources, h.first_dia_source_mjd_tai,
-                h.last_dia_source_mjd_tai, h.validity_start, h.validity_end
-           from l1.dia_object_history h
-          where h.dia_object_id = o.dia_object_id
-            and h.validity_start <= moment.time
-            and o.validity_start > moment.time
-          order by h.validity_start desc
-          limit 1)
+                h.last_dia_source_mjd_tai, h.validity_start
+           from (
+            select *
+              from l1.dia_object_history former
+             where former.dia_object_id = near.dia_object_id
+               and former.validity_start <= p_time
+               and near.validity_start > p_time
+             order by former.validity_start desc
+             limit 1
+           ) as h
+          where h.validity_end > p_time)
      ) as v
-     where (v.validity_end is null or v.validity_end > moment.time)
-       and public.q3c_sindist(p_ra, p_dec, v.ra, v.dec) < sin(radians(p_radius / 3600) / 2) ^ 2
-    union all
-    select v.dia_object_id,
-           public.q3c_dist(p_ra, p_dec, v.ra, v.dec) * 3600,
-           v.ra,
-           v.dec,
-           v.ra_err,
-           v.dec_err,
-           v.n_dia_sources,
-           v.first_dia_source_mjd_tai,
-           v.last_dia_source_mjd_tai,
-           v.validity_start
-      from (select p_time as time offset 0) as moment
-     cross join (
-        select f.dia_object_id, max(f.left_at) as left_at
-          from l1.dia_object_former_place f
-         where public.q3c_join(p_ra, p_dec, f.ra, f.dec, (p_radius + 4.5) / 3600)
-           and not exists (select
-                             from l1.dia_object o
-                            where o.dia_object_id = f.dia_object_id
-                              and public.q3c_sindist(p_ra, p_dec, o.ra, o.dec)
-                                  < sin(radians((p_radius + 4.5) / 3600) / 2) ^ 2)
-         group by f.dia_object_id
-     ) as former
-     cross join lateral (
-        select *
-          from l1.dia_object_history h
-         where h.dia_object_id = former.dia_object_id
-           and h.validity_start <= moment.time
-         order by h.validity_start desc
-         limit 1
-     ) as v
-     where former.left_at > moment.time
-       and v.validity_end > moment.time
-       and public.q3c_sindist(p_ra, p_dec, v.ra, v.dec) < sin(radians(p_radius / 3600) / 2) ^ 2
+     where public.q3c_sindist(p_ra, p_dec, v.ra, v.dec) < sin(radians(p_radius / 3600) / 2) ^ 2
 $$;
 comment on function l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz) is
     'The DiaObjects within a radius [arcsec] of a position [deg], as they were known at a time';
