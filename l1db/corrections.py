@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -28,6 +29,16 @@ _RECORDS = """
        and (%(since)s::timestamptz is null or u.stamp > %(since)s)
      order by u.stamp, u.xid, u.update_order
 """
+
+
+# The arguments of each function, by their types: an id that is none is an error of its own.
+_TYPES = {
+    "withdraw_sources": ["%s::bigint[]"],
+    "withdraw_detectors": ["%s::bigint", "%s::smallint[]"],
+    "move_sources": ["%s::bigint[]", "%s::bigint"],
+    "merge_objects": ["%s::bigint[]", "%s::bigint"],
+    "undo_correction": ["%s::bigint"],
+}
 
 
 @dataclass(frozen=True)
@@ -120,16 +131,17 @@ def corrections(dsn: str | None = None) -> list[Correction]:
         return [Correction(*row) for row in connection.execute(_DONE + " order by c.stamp, c.correction_id")]
 
 
-def update_records(since: datetime | None = None, *, dsn: str | None = None) -> Iterator[dict[str, Any]]:
+def update_records(since: datetime | int | None = None, *, dsn: str | None = None) -> Iterator[dict[str, Any]]:
     """What stores downstream must change in rows that they have, as Rubin's update records.
 
     Records come in order, and only when none can come before them any more (``safe_asof``): the ``update_time_ns`` of
-    the last is where to go on.
+    the last is where to go on.  A store that follows first takes over all rows with a later ``validity_start``, be their
+    ids new or known, and then applies the records.
 
     Parameters
     ----------
     since
-        Only of later transactions (database time, with time zone).
+        Only of later transactions: database time with time zone, or an ``update_time_ns``.
     dsn
         libpq connection string; by default `l1db.settings.dsn`.
 
@@ -139,6 +151,8 @@ def update_records(since: datetime | None = None, *, dsn: str | None = None) -> 
         ``update_time_ns`` (since 1970 TAI), ``update_order``, and ``update_payload`` with the names of Rubin's
         ``dax_apdb``: ``update_type``, ids as integers, ra and dec [deg], times as MJD TAI [d].
     """
+    if isinstance(since, int):
+        since = _database_time(since)
     with connect(dsn, application_name="l1db correct") as connection:
         upto = connection.execute("select l1_api.safe_asof()").fetchone()
         with connection.transaction(), connection.cursor("updates", row_factory=dict_row) as cursor:
@@ -148,32 +162,42 @@ def update_records(since: datetime | None = None, *, dsn: str | None = None) -> 
 
 
 def _as_rubin(row: dict[str, Any]) -> dict[str, Any]:
-    when = Time(row["stamp"]).tai
+    mjd, nanoseconds = _tai(row["stamp"])
     kind = row["update_type"]
     payload: dict[str, Any] = {"update_type": kind, "ra": row["ra"], "dec": row["dec"]}
     if kind == "withdraw_diaforcedsource":
         payload |= {"diaObjectId": row["former_dia_object_id"], "visit": row["visit"], "detector": row["detector"]}
-        payload |= {"midpointMjdTai": row["midpoint_mjd_tai"], "timeWithdrawnMjdTai": when.mjd}
+        payload |= {"midpointMjdTai": row["midpoint_mjd_tai"], "timeWithdrawnMjdTai": mjd}
     elif row["dia_source_id"] is None:
         payload |= {"diaObjectId": row["dia_object_id"], "nDiaSources": row["n_dia_sources"]}
         if kind == "close_diaobject_validity":
-            payload["validityEndMjdTai"] = when.mjd
+            payload["validityEndMjdTai"] = mjd
     else:
         payload |= {"diaSourceId": row["dia_source_id"], "midpointMjdTai": row["midpoint_mjd_tai"]}
         if kind == "withdraw_diasource":
-            payload["timeWithdrawnMjdTai"] = when.mjd
+            payload["timeWithdrawnMjdTai"] = mjd
         elif kind == "reassign_diasource_to_diaobject":
             payload["diaObjectId"] = row["dia_object_id"]
         else:
-            payload |= {"ssObjectId": row["ss_object_id"], "ssObjectReassocTimeMjdTai": when.mjd}
-    nanoseconds = int(when.to_value("unix_tai", subfmt="decimal") * 10**9)
+            payload |= {"ssObjectId": row["ss_object_id"], "ssObjectReassocTimeMjdTai": mjd}
     return {"update_time_ns": nanoseconds, "update_order": row["update_order"], "update_payload": payload}
 
 
+@lru_cache(maxsize=1)
+def _tai(stamp: datetime) -> tuple[float, int]:
+    """MJD TAI, and nanoseconds since 1970 TAI, of which the database knows thousands."""
+    when = Time(stamp).tai
+    return when.mjd, round(when.to_value("unix_tai", subfmt="decimal") * 10**6) * 1000
+
+
+def _database_time(nanoseconds: int) -> datetime:
+    seconds, rest = divmod(nanoseconds, 10**9)
+    when = Time(seconds, rest / 1e9, format="unix_tai", precision=6)
+    return datetime.fromisoformat(when.utc.isot).replace(tzinfo=UTC)
+
+
 def _correct(function: str, arguments: list[Any], reason: str, operator: str | None, dsn: str | None) -> Correction:
-    placeholders = ", ".join(["%s"] * len(arguments))
-    if function == "withdraw_detectors":
-        placeholders = "%s, %s::smallint[]"
+    placeholders = ", ".join(_TYPES[function])
     with connect(dsn, application_name="l1db correct") as connection:
         try:
             with connection.transaction():
@@ -182,7 +206,7 @@ def _correct(function: str, arguments: list[Any], reason: str, operator: str | N
                     (*arguments, reason, operator),
                 ).fetchone()
         except psycopg.Error as error:
-            if (error.sqlstate or "").startswith("L1C"):
+            if (error.sqlstate or "").startswith("L1") or isinstance(error, psycopg.DataError):
                 raise RefusedError(one_line(error)) from error
             raise
         assert row is not None

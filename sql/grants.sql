@@ -102,6 +102,7 @@ grant execute on function
     l1_api.parts_to_lock(l1.visit, double precision, double precision),
     l1_api.lock_margin(),
     l1_api.lock_cells(integer[]),
+    l1_api.refuse_unlocked(bigint[]),
     l1_api.lock_sky(double precision, double precision, double precision),
     l1_api.recall_ids(l1.visit),
     l1_api.reopen_twins(l1.visit, l1.survey),

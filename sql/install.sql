@@ -8,6 +8,7 @@
 \ir sky/lock_margin.sql
 \ir sky/lock_cells.sql
 \ir sky/lock_sky.sql
+\ir sky/refuse_unlocked.sql
 \ir version/clock.sql
 \ir version/stamp_key.sql
 \ir version/oldest_announced.sql

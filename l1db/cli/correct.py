@@ -136,7 +136,10 @@ def coincident(
 @app.command()
 def updates(
     since: Annotated[
-        str | None, typer.Option(help="Only after this database time, ISO 8601 with time zone.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only after this: an update_time_ns, or database time in ISO 8601 with time zone.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Print Rubin's update records for stores downstream, one JSON object per line."""
@@ -146,9 +149,11 @@ def updates(
         print(json.dumps(record))
 
 
-def _time(given: str | None) -> datetime | None:
+def _time(given: str | None) -> datetime | int | None:
     if given is None:
         return None
+    if given.isdecimal() and len(given) > 8:
+        return int(given)
     try:
         when = datetime.fromisoformat(given)
     except ValueError:

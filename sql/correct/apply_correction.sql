@@ -38,6 +38,10 @@ declare
     v_id        bigint;
 begin
     perform l1_api.refresh_statistics('correcting', (select count(*) from pg_temp.correcting));
+    perform l1_api.refuse_unlocked(array(
+        select c.former_object from pg_temp.correcting c where c.former_object is not null
+        union
+        select c.object from pg_temp.correcting c where c.object is not null));
     perform l1_api.refuse_conflicts();
     v_stamp := l1_api.take_stamp();
 
@@ -86,7 +90,7 @@ begin
        and v.withdrawn_at is null;
 
     insert into l1.correction (kind, reason, operator, given, undoes, n_sources, n_objects, n_retired, stamp)
-    values (p_kind, p_reason, coalesce(p_operator, session_user), p_given, p_undoes,
+    values (p_kind, p_reason, coalesce(nullif(btrim(p_operator), ''), session_user), p_given, p_undoes,
             (select count(*) from pg_temp.correcting), (select count(*) from pg_temp.touched), v_n_retired, v_stamp)
     returning correction_id into v_id;
     perform l1_api.record_updates(v_id, v_stamp);

@@ -11,12 +11,13 @@ as $$
 --
 -- Parameters:
 --   p_survey  - the rules in force
--- Reads:   l1.dia_source
+-- Reads:   l1.dia_source, l1.dia_object
 -- Writes:  pg_temp.correcting
 --
 -- Algorithm:
---   A duplicate lies within two radii of its twin (see reopen_twins).  Of several the nearest takes the place; it takes
---   the place of the nearest.  Neighbours by zones of declination as high as the search is wide.
+--   A duplicate lies within two radii of its twin (see reopen_twins), and is not that of another source which stays and is
+--   nearer; that one is found by its object.  Of several the nearest takes the place; it takes the place of the nearest.
+--   Neighbours by zones of declination as high as the search is wide.
 declare
     v_reach constant double precision := 2 * p_survey.association_radius / 3600;
     v_lower double precision;
@@ -58,6 +59,23 @@ begin
          where c.action = 'withdraw'
            and not c.is_forced
            and c.former_object is not null
+           and not exists (
+                select
+                  from l1.dia_object o
+                 cross join lateral (
+                    select y.ra, y.dec
+                      from l1.dia_source y
+                     where y.visit = d.visit
+                       and y.dia_object_id = o.dia_object_id
+                       and not y.is_forced
+                       and y.detector <> d.detector
+                       and y.midpoint_mjd_tai >= v_lower
+                       and y.midpoint_mjd_tai < v_upper
+                       and not exists (select from pg_temp.correcting k where k.dia_source_id = y.dia_source_id)
+                     limit 1
+                 ) as kept
+                 where q3c_join(d.ra, d.dec, o.ra, o.dec, 2 * v_reach)
+                   and q3c_dist(kept.ra, kept.dec, d.ra, d.dec) < q3c_dist(c.ra, c.dec, d.ra, d.dec))
     )
     select d.dia_source_id, d.midpoint_mjd_tai, d.ra, d.dec, d.visit, d.detector, d.band, false,
            d.validity_start, null, 'move', pair.former_object, 'revised'

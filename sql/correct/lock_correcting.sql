@@ -18,7 +18,7 @@ as $$
 --
 -- Algorithm:
 --   Listed once to know what to lock, and once more behind the locks, since it may have changed before.  Sources stay
---   where they are and objects nearly so; but somebody may have given a source to an object far off.
+--   where they are and objects nearly so; whether they did, apply_correction looks.
 declare
     v_objects bigint[];
 begin
@@ -44,11 +44,6 @@ begin
        ) as place;
 
     perform l1_api.list_correcting(p_dia_source_ids);
-    if exists (select from pg_temp.correcting c where c.former_object is not null and c.former_object <> all (v_objects)) then
-        raise exception 'somebody else moved these DiaSources at the same moment'
-            using errcode = 'L1C04',
-                  hint = 'Look again, then try again.';
-    end if;
 end
 $$;
 comment on function l1_api.lock_correcting(l1.survey, bigint[], bigint) is

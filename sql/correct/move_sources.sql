@@ -46,6 +46,18 @@ begin
          order by c.midpoint_mjd_tai, c.dia_source_id
          limit 1;
     end if;
+    if exists (select
+                 from pg_temp.correcting c
+                where c.is_forced
+                  and not exists (select
+                                    from pg_temp.correcting d
+                                   where not d.is_forced
+                                     and d.former_object = c.former_object))
+    then
+        raise exception 'forced measurements go with detections of their DiaObject, not alone'
+            using errcode = 'L1C02',
+                  hint = 'Nothing was changed.';
+    end if;
     delete from pg_temp.correcting c where c.former_object = v_object;
     update pg_temp.correcting c
        set action = 'move',

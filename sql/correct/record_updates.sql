@@ -18,8 +18,10 @@ as $$
 -- Algorithm:
 --   Sources first, then objects, as dax_apdb wants it: sources leave an object before it is closed.  Rubin knows a forced
 --   source by its object, so one that is moved is withdrawn from the former and is a new row of the other.  A source that
---   became the duplicate of another has no object any more, for which there is no type: it is withdrawn downstream.  What
---   is brought back, and an object that is current again, are new rows.
+--   became the duplicate of another has no object any more, for which there is no type: it is withdrawn downstream.
+--   What is brought back, what came again with other values, and an object that is current again, are rows to be read: a
+--   store that follows first takes over all rows whose validity_start is later than what it has, be their ids new or known,
+--   and then applies the records.
 begin
     insert into l1.update_record (stamp, update_order, update_type, correction_id, dia_source_id, ra, dec,
                                   midpoint_mjd_tai, visit, detector, dia_object_id, former_dia_object_id, n_dia_sources)

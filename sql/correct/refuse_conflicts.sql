@@ -37,14 +37,10 @@ begin
                             where c.dia_source_id = other.dia_source_id
                               and (c.action = 'withdraw' or c.object is distinct from coming.object))
         union
-        select coming.object, coming.visit, coming.is_forced, coming.dia_source_id, other.dia_source_id
-          from coming
-          join coming other
-            on other.object = coming.object
-           and other.visit = coming.visit
-           and other.is_forced = coming.is_forced
-           and (not other.is_forced or other.detector = coming.detector)
-           and other.dia_source_id < coming.dia_source_id
+        select c.object, c.visit, c.is_forced, min(c.dia_source_id), max(c.dia_source_id)
+          from coming c
+         group by c.object, c.visit, c.is_forced, case when c.is_forced then c.detector end
+        having count(*) > 1
     )
     select string_agg(format('%s and %s of visit %s in object %s', met.dia_source_id, met.other_id, met.visit, met.object),
                       '; ' order by met.visit, met.dia_source_id)

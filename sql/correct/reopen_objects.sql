@@ -24,11 +24,12 @@ begin
            l1_api.spans_motion(case when p_survey.history_days is null then m.n_dia_sources end,
                                m.last_mjd_tai - seen.earliest_mjd_tai)
       from pg_temp.measured m
-     cross join lateral (
-        select least(m.first_mjd_tai, min(c.midpoint_mjd_tai)) as earliest_mjd_tai
+      join (
+        select c.object, min(c.midpoint_mjd_tai) as earliest_mjd_tai
           from pg_temp.correcting c
-         where c.object = m.dia_object_id
-     ) as seen
+         group by c.object
+      ) as seen
+        on seen.object = m.dia_object_id
      where m.n_dia_sources > 0
        and not exists (select from l1.dia_object o where o.dia_object_id = m.dia_object_id)
      order by m.dia_object_id;

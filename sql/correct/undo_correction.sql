@@ -7,7 +7,8 @@ as $$
 -- Function: l1_api.undo_correction(3)
 --
 --   Undoes a correction: every source that it changed becomes again what it was before, objects that it retired are opened
---   again under their ids, and all are measured anew.  Refused where a source belongs elsewhere since, or was ingested anew.
+--   again under their ids, and all are measured anew.  Refused where a source belongs elsewhere since or was
+--   ingested anew, or its object was retired since: a chain of corrections is undone from its end.
 --
 -- Parameters:
 --   p_correction_id  - the correction; an undo is not undone, make the correction again instead
@@ -51,9 +52,20 @@ begin
          where v_undone.kind = 'withdraw_detectors'
          order by 1
        ) as held;
-    perform l1_api.lock_places(v_survey, array_agg(u.ra), array_agg(u.dec))
-       from l1.update_record u
-      where u.correction_id = p_correction_id;
+    perform l1_api.lock_places(v_survey, array_agg(place.ra), array_agg(place.dec))
+       from (
+        select u.ra, u.dec
+          from l1.update_record u
+         where u.correction_id = p_correction_id
+        union all
+        select o.ra, o.dec
+          from l1.dia_object o
+         where o.dia_object_id in (select u.dia_object_id from l1.update_record u where u.correction_id = p_correction_id
+                                   union
+                                   select u.former_dia_object_id
+                                     from l1.update_record u
+                                    where u.correction_id = p_correction_id)
+       ) as place;
     if exists (select from l1.correction c where c.undoes = p_correction_id) then
         raise exception 'correction % has been undone', p_correction_id
             using errcode = 'L1C03',
@@ -86,27 +98,39 @@ begin
       into v_trouble
       from (
         select c.dia_source_id,
-               case when c.action = 'move' and c.former_object is distinct from u.dia_object_id
-                    then format('DiaSource %s belongs elsewhere since', c.dia_source_id)
-                    else format('visit %s, detector %s, of DiaSource %s was ingested anew or withdrawn since',
-                                c.visit, c.detector, c.dia_source_id) end as why
+               case when is_other.ingest
+                    then format('visit %s, detector %s, of DiaSource %s was ingested anew or withdrawn since',
+                                c.visit, c.detector, c.dia_source_id)
+                    when is_other.object_since is not null
+                    then format('DiaObject %s of DiaSource %s was retired since', c.object, c.dia_source_id)
+                    else format('DiaSource %s belongs elsewhere since', c.dia_source_id) end as why
           from pg_temp.correcting c
           join l1.update_record u
             on u.correction_id = p_correction_id
            and u.dia_source_id = c.dia_source_id
-         where c.action = 'move'
-           and c.former_object is distinct from u.dia_object_id
-            or exists (select
-                         from l1.visit_detector d
-                        where d.visit = c.visit
-                          and d.detector = c.detector
-                          and d.time_processed > v_undone.stamp)
-            or not exists (select
+         cross join lateral (
+            select exists (select
                              from l1.visit_detector d
                             where d.visit = c.visit
                               and d.detector = c.detector
-                              and (d.withdrawn_at is null
-                                   or d.withdrawn_at = v_undone.stamp))
+                              and d.time_processed > v_undone.stamp)
+                   or not exists (select
+                                    from l1.visit_detector d
+                                   where d.visit = c.visit
+                                     and d.detector = c.detector
+                                     and (d.withdrawn_at is null or d.withdrawn_at = v_undone.stamp)) as ingest,
+                   (select h.validity_end
+                      from l1.dia_object_history h
+                     where h.dia_object_id = c.object
+                       and h.validity_end > v_undone.stamp
+                       and h.retired_reason is not null
+                       and not exists (select from l1.dia_object o where o.dia_object_id = c.object)
+                     limit 1) as object_since
+         ) as is_other
+         where is_other.ingest
+            or is_other.object_since is not null
+            or c.action = 'move'
+           and c.former_object is distinct from u.dia_object_id
             or c.action = 'restore'
            and exists (select
                          from l1.dia_source_history h

@@ -14,7 +14,7 @@ as $$
 --
 --   Withdraws all that is stored of some detectors of a visit, as if they had not been ingested: sources, forced
 --   measurements, their places in the ledger, and measurements still to be made (which an undo does not bring back).  They
---   can be ingested again; their images stay known.
+--   can be ingested again as the same exposure; their images stay known.
 --
 -- Parameters:
 --   p_visit      - the visit
@@ -25,7 +25,7 @@ as $$
 --   correction_id
 -- Reads:   l1.visit, l1.visit_detector, l1.dia_source
 -- Writes:  l1.visit_detector, l1.precovery_task; see apply_correction
--- Locks:   the visit, alone; then the sky around its footprints and sources
+-- Locks:   the visit, alone; then the sky around its footprints, its sources and their objects
 -- Settings:
 --   a plan kept for all times would have to look into every leaf
 declare
@@ -70,7 +70,16 @@ begin
            and x.midpoint_mjd_tai >= v_bounds.lower
            and x.midpoint_mjd_tai < v_bounds.upper
         union all
-        select st_x(corner.geom), st_y(corner.geom)
+        select o.ra, o.dec
+          from l1.dia_object o
+         where o.dia_object_id in (select x.dia_object_id
+                                     from l1.dia_source x
+                                    where x.visit = p_visit
+                                      and x.detector = any (v_detectors)
+                                      and x.midpoint_mjd_tai >= v_bounds.lower
+                                      and x.midpoint_mjd_tai < v_bounds.upper)
+        union all
+        select mod(st_x(corner.geom)::numeric + 360, 360)::double precision, st_y(corner.geom)
           from l1.visit_detector v
          cross join lateral st_dumppoints(v.footprint::geometry) as corner
          where v.visit = p_visit

@@ -57,8 +57,10 @@ begin
             using errcode = 'L1I10',
                   hint = 'Call l1_api.open_stage first.';
     end if;
-    if exists (select from pg_temp.claim) then
-        raise exception 'this transaction has had its ingest'
+    if exists (select from pg_temp.claim) or exists (select from pg_temp.touched)
+       or exists (select from pg_temp.correcting)
+    then
+        raise exception 'this transaction has written already'
             using errcode = 'L1I09',
                   hint = 'Commit, and copy into the working tables anew.';
     end if;
@@ -101,6 +103,7 @@ begin
         perform l1_api.list_touched(v_survey);
         if v_withdraws then
             perform l1_api.list_bereaved(v_visit, v_survey);
+            perform l1_api.refuse_unlocked(array(select t.dia_object_id from pg_temp.touched t));
         end if;
         perform l1_api.list_forced(v_survey);
         v_stamp := l1_api.take_stamp();

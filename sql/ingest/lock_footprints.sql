@@ -12,7 +12,7 @@ as $$
 --
 -- Returns:  number of cells locked
 -- Reads:    pg_temp.claim, pg_temp.stage_source, l1.dia_source, l1.dia_object
--- Writes:   pg_temp.cell, where it leaves what it has locked if anything drifts
+-- Writes:   pg_temp.cell, where it leaves what it has locked if anything drifts or is replaced or is replaced
 -- Locks:    see lock_sky
 --
 -- Algorithm:
@@ -43,7 +43,8 @@ begin
         v_locked := l1_api.lock_sky(v_cap.ra, v_cap.dec, v_cap.radius + v_margin);
         insert into pg_temp.cell (number)
         select l1_api.sky_cells(v_cap.ra, v_cap.dec, v_cap.radius + v_margin)
-         where (select true
+         where exists (select from pg_temp.claim c where c.former_attempt is not null)
+            or (select true
                   from l1.dia_object o
                  where o.drift_ra is not null
                  order by q3c_ang2ipix(o.ra, o.dec)

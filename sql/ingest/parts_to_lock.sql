@@ -10,8 +10,9 @@ set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
 -- Function: l1_api.parts_to_lock(3)
 --
---   The points that the sky lock of this ingest must hold: corners of footprints, those of replaced attempts too, and
---   sources where there are no footprints or where they add to or take from what is stored.
+--   The points that the sky lock of this ingest must hold: corners of footprints, those of replaced attempts too;
+--   sources where there are no footprints or where they add to or take from what is stored; and objects far from the
+--   sources that a replacement takes from them, which corrections gave them.
 --
 -- Parameters:
 --   p_visit           - the visit
@@ -19,7 +20,7 @@ as $$
 -- Returns:
 --   number   - which footprint or source the point belongs to
 --   ra, dec  - position [deg]
--- Reads:    pg_temp.claim, pg_temp.stage_source, l1.visit_detector, l1.dia_source
+-- Reads:    pg_temp.claim, pg_temp.stage_source, l1.visit_detector, l1.dia_source, l1.dia_object
 declare
     v_detectors smallint[] := array(select c.detector from pg_temp.claim c where c.former_attempt is not null);
 begin
@@ -58,7 +59,19 @@ begin
        and x.detector = any (v_detectors)
        and not x.is_forced
        and x.midpoint_mjd_tai >= p_lower
-       and x.midpoint_mjd_tai < p_upper;
+       and x.midpoint_mjd_tai < p_upper
+    union all
+    select 2000000000 + row_number() over (),
+           o.ra,
+           o.dec
+      from l1.dia_source x
+      join l1.dia_object o
+        on o.dia_object_id = x.dia_object_id
+     where x.visit = p_visit.visit
+       and x.detector = any (v_detectors)
+       and x.midpoint_mjd_tai >= p_lower
+       and x.midpoint_mjd_tai < p_upper
+       and q3c_dist(x.ra, x.dec, o.ra, o.dec) * 3600 > l1_api.lock_margin() / 2;
 end
 $$;
 comment on function l1_api.parts_to_lock(l1.visit, double precision, double precision) is

@@ -25,11 +25,13 @@ as $$
     --   n_dia_sources, into_n   - their detections
     --   n_common_visits         - visits that detected both
     --   n_seen_as_two           - of these, on one detector: there they were two things at once
-    --   proposal                - the call that merges them; NULL: they were seen as two
+    --   proposal                - the call that merges them; NULL: they were seen as two, or lie farther apart than merges
+    --                             reach
     -- Reads:  l1.dia_object, l1.dia_source
     --
     -- Algorithm:
-    --   q3c_join: on the sphere, so that neither poles nor the meridian matter.
+    --   q3c_join: on the sphere, so that neither poles nor the meridian matter.  The sums keep the planner from reading the
+    --   primary key for each object.
     select pair.dia_object_id,
            pair.into_id,
            pair.separation,
@@ -37,7 +39,7 @@ as $$
            pair.into_n,
            common.n_visits,
            common.n_as_two,
-           case when common.n_as_two = 0
+           case when common.n_as_two = 0 and pair.separation <= 20
                 then format('select l1_api.merge_objects(array[%s], %s, %L)', pair.dia_object_id, pair.into_id,
                             format('coincident within %s arcsec', round(pair.separation::numeric, 2))) end
       from (
@@ -53,7 +55,7 @@ as $$
             select (b.n_dia_sources, -b.first_dia_source_mjd_tai, -b.dia_object_id)
                    > (a.n_dia_sources, -a.first_dia_source_mjd_tai, -a.dia_object_id)
          ) as rank(swap)
-         where a.dia_object_id < b.dia_object_id
+         where a.dia_object_id + 0 < b.dia_object_id + 0
       ) as pair
      cross join lateral (
         select count(distinct x.visit) as n_visits,

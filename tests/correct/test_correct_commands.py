@@ -82,6 +82,7 @@ def test_update_records_are_in_the_form_of_dax_apdb(database: str, look: psycopg
     seconds = found[0]["update_time_ns"] / 1e9 - stamp.timestamp()
     assert seconds == pytest.approx(37, abs=1e-3)
     assert list(corrections.update_records(stamp, dsn=database)) == found[5:]
+    assert list(corrections.update_records(found[0]["update_time_ns"], dsn=database)) == found[5:]
     assert list(corrections.update_records(datetime.now(UTC) + timedelta(days=1), dsn=database)) == []
 
 

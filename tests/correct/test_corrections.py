@@ -466,3 +466,46 @@ def test_a_replacement_tells_downstream_what_it_withdrew(database: str, look: ps
     assert ("close_diaobject_validity", None, star) in found
     assert not any(dia_source_id in (2000, 2010) for _, dia_source_id, _ in found)
     assert len([record for record in found if record[0] == "withdraw_diaforcedsource" and record[2] == star]) == 2
+
+
+def test_a_duplicate_of_what_stays_does_not_take_another_place(database: str, look: psycopg.Connection) -> None:
+    """Two stars 1.5 arcsec apart; the one that stays has a twin.  Seen red without a look at what stays."""
+    star, other = -5.0, -5 + 1.5 / 3600
+    with Client(database) as client:
+        near = seen(30, 30, dia_source_id=[7000, 7010], dec=np.array([star, other]))
+        twin = seen(30, dia_source_id=[7011], dec=np.array([other + 0.02 / 3600]))
+        client.ingest(visit(7), [DetectorData(0, near), DetectorData(1, twin)])
+    assert object_of(look, 7011) is None
+    call(look, "withdraw_sources", [7000], WHY)
+    assert object_of(look, 7011) is None
+    assert look.execute("select count(*) from l1_api.cone_search(30.5, %s, 5)", (star,)).fetchone() == (1,)
+
+
+def test_an_undo_does_not_bring_back_what_was_merged_since(look: psycopg.Connection, split: tuple[int, int]) -> None:
+    """First the merge is undone, then what was before it.  Seen red: the merged object was current again."""
+    one, other = split
+    before = state(look)
+    withdrawn = call(look, "withdraw_sources", [3000], WHY)
+    merge = call(look, "merge_objects", [other], one, WHY)
+    with pytest.raises(psycopg.Error, match=f"DiaObject {other} of DiaSource 3000 was retired since"):
+        call(look, "undo_correction", withdrawn, WHY)
+    call(look, "undo_correction", merge, WHY)
+    call(look, "undo_correction", withdrawn, WHY)
+    assert state(look) == before
+
+
+def test_forced_measurements_are_not_moved_alone(look: psycopg.Connection) -> None:
+    (forced, star) = look.execute(
+        "select dia_source_id, dia_object_id from l1.dia_source where is_forced order by 1 limit 1"
+    ).fetchone() or (0, 0)
+    with pytest.raises(psycopg.Error, match="go with detections of their DiaObject"):
+        call(look, "move_sources", [forced], object_of(look, 1010), WHY)
+    assert object_of(look, forced) == star
+
+
+def test_one_transaction_is_not_both_a_correction_and_an_ingest(database: str, look: psycopg.Connection) -> None:
+    """The working tables still hold what the first left.  Seen red: the object had two detections and three counted."""
+    with psycopg.connect(database) as session:
+        call(session, "withdraw_sources", [2000], WHY)
+        with pytest.raises(psycopg.Error, match="this transaction has written already"):
+            session.execute("select * from l1_api.ingest(2, 'new')")

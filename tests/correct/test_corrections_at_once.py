@@ -134,3 +134,40 @@ def test_corrections_and_ingests_at_once_leave_all_in_order(database: str, look:
     assert [row for row in ledger if row[2] != row[3]] == []
     (made,) = look.execute("select count(*) from l1.correction").fetchone() or (0,)
     assert made >= 10, "most were made"
+
+
+@pytest.mark.parametrize("how", ["withdraw", "replace", "undo"])
+def test_objects_far_from_their_sources_are_locked_too(how: str, database: str, look: psycopg.Connection) -> None:
+    """A source was given to an object a degree away; who takes it back waits for who writes there.
+
+    Seen red without the places of the objects: both wrote the object, and one of the two sources was not counted.
+    """
+    far = seen(60, dia_source_id=[5600])
+    with Client(database) as client:
+        client.ingest(visit(5), [DetectorData(0, far)])
+    star = object_of(look, 5600)
+    moved = call(look, "move_sources", [2000], star, WHY)
+
+    def take_back() -> None:
+        if how == "replace":
+            with Client(database) as client:
+                client.ingest(visit(2), [DetectorData(0, seen(1, dia_source_id=[2010]))], mode="replace")
+            return
+        with psycopg.connect(database, autocommit=True) as session:
+            if how == "withdraw":
+                call(session, "withdraw_visit", 2, WHY)
+            else:
+                call(session, "undo_correction", moved, WHY)
+
+    with psycopg.connect(database) as writer, ThreadPoolExecutor(1) as pool:
+        row = writer.execute("select ra, dec from l1.dia_object where dia_object_id = %s", (star,)).fetchone()
+        writer.execute("select l1_api.lock_sky(%s, %s, 0.001)", row)
+        second = pool.submit(take_back)
+        wait_for_waiters(look, 1)
+        assert look.execute(
+            "select count(*) from pg_locks where not granted and locktype = 'advisory' and classid = 19505"
+        ).fetchone() == (1,)  # fmt: skip
+        writer.commit()
+        second.result()
+    assert look.execute("select n_dia_sources from l1.dia_object where dia_object_id = %s", (star,)).fetchone() == (1,)
+    assert [(v.invariant.name, v.examples) for v in check_deep(database) if v.n_found] == []

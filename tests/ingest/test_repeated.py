@@ -409,7 +409,7 @@ def test_one_transaction_has_one_ingest(look: psycopg.Connection, database: str)
     look.execute("begin")
     look.execute("insert into pg_temp.stage_detector (detector, content_sha256) values (1, sha256('x'))")
     look.execute("select l1_api.ingest(7)")
-    with pytest.raises(psycopg.Error, match="this transaction has had its ingest"):
+    with pytest.raises(psycopg.Error, match="this transaction has written already"):
         look.execute("select l1_api.ingest(7)")
     look.execute("rollback")
     assert look.execute("select count(*) from l1.visit_detector").fetchone() == (1,)
