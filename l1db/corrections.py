@@ -135,8 +135,8 @@ def update_records(since: datetime | int | None = None, *, dsn: str | None = Non
     """What stores downstream must change in rows that they have, as Rubin's update records.
 
     Records come in order, and only when none can come before them any more (``safe_asof``): the ``update_time_ns`` of
-    the last is where to go on.  A store that follows first takes over all rows with a later ``validity_start``, be their
-    ids new or known, and then applies the records.
+    the last is where to go on.  A store that follows first takes over all rows with a later ``validity_start``, whether
+    their ids are new or known, and then applies the records.
 
     Parameters
     ----------
