@@ -163,6 +163,7 @@ grant execute on function
     l1_api.begin_correction(text),
     l1_api.lock_places(l1.survey, double precision[], double precision[]),
     l1_api.list_correcting(bigint[]),
+    l1_api.list_detectors(l1.visit, smallint[]),
     l1_api.lock_correcting(l1.survey, bigint[], bigint),
     l1_api.free_twins(l1.survey),
     l1_api.refuse_conflicts(),

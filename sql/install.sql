@@ -118,6 +118,7 @@
 \ir correct/list_corrected.sql
 \ir correct/reopen_objects.sql
 \ir correct/apply_correction.sql
+\ir correct/list_detectors.sql
 \ir correct/withdraw_sources.sql
 \ir correct/withdraw_detectors.sql
 \ir correct/withdraw_visit.sql

@@ -8,7 +8,6 @@ returns bigint
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.withdraw_detectors(4)
 --
@@ -23,15 +22,12 @@ as $$
 --   p_operator   - who; by default the login
 -- Returns:
 --   correction_id
--- Reads:   l1.visit, l1.visit_detector, l1.dia_source
+-- Reads:   l1.visit, l1.visit_detector, l1.dia_object; see list_detectors
 -- Writes:  l1.visit_detector, l1.precovery_task; see apply_correction
 -- Locks:   the visit, alone; then the sky around its footprints, its sources and their objects
--- Settings:
---   a plan kept for all times would have to look into every leaf
 declare
     v_survey    l1.survey;
     v_visit     l1.visit;
-    v_bounds    record;
     v_detectors smallint[];
     v_unknown   text;
     v_id        bigint;
@@ -60,24 +56,15 @@ begin
                   hint = 'Nothing was changed.';
     end if;
 
-    select * into v_bounds from l1_api.leaf_bounds(v_visit.midpoint_mjd_tai);
+    perform l1_api.list_detectors(v_visit, v_detectors);
     perform l1_api.lock_places(v_survey, array_agg(place.ra), array_agg(place.dec))
        from (
-        select x.ra, x.dec
-          from l1.dia_source x
-         where x.visit = p_visit
-           and x.detector = any (v_detectors)
-           and x.midpoint_mjd_tai >= v_bounds.lower
-           and x.midpoint_mjd_tai < v_bounds.upper
+        select c.ra, c.dec
+          from pg_temp.correcting c
         union all
         select o.ra, o.dec
           from l1.dia_object o
-         where o.dia_object_id in (select x.dia_object_id
-                                     from l1.dia_source x
-                                    where x.visit = p_visit
-                                      and x.detector = any (v_detectors)
-                                      and x.midpoint_mjd_tai >= v_bounds.lower
-                                      and x.midpoint_mjd_tai < v_bounds.upper)
+         where o.dia_object_id in (select c.former_object from pg_temp.correcting c)
         union all
         select mod(st_x(corner.geom)::numeric + 360, 360)::double precision, st_y(corner.geom)
           from l1.visit_detector v
@@ -87,16 +74,8 @@ begin
            and v.withdrawn_at is null
        ) as place;
 
-    insert into pg_temp.correcting (dia_source_id, midpoint_mjd_tai, ra, dec, visit, detector, band, is_forced,
-                                    validity_start, former_object, action, reason)
-    select x.dia_source_id, x.midpoint_mjd_tai, x.ra, x.dec, x.visit, x.detector, x.band, x.is_forced,
-           x.validity_start, x.dia_object_id, 'withdraw', 'detector_withdrawn'
-      from l1.dia_source x
-     where x.visit = p_visit
-       and x.detector = any (v_detectors)
-       and x.midpoint_mjd_tai >= v_bounds.lower
-       and x.midpoint_mjd_tai < v_bounds.upper;
-    perform l1_api.refresh_statistics('correcting', (select count(*) from pg_temp.correcting));
+    -- Behind the locks once more.
+    perform l1_api.list_detectors(v_visit, v_detectors);
     perform l1_api.free_twins(v_survey);
 
     v_id := l1_api.apply_correction(v_survey, 'withdraw_detectors', p_reason, p_operator,

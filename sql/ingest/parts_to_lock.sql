@@ -64,14 +64,26 @@ begin
     select 2000000000 + row_number() over (),
            o.ra,
            o.dec
-      from l1.dia_source x
+      from (
+        select x.dia_object_id, x.ra, x.dec
+          from l1.dia_source x
+         where x.visit = p_visit.visit
+           and x.detector = any (v_detectors)
+           and not x.is_forced
+           and x.midpoint_mjd_tai >= p_lower
+           and x.midpoint_mjd_tai < p_upper
+        union all
+        select x.dia_object_id, x.ra, x.dec
+          from l1.dia_source x
+         where x.visit = p_visit.visit
+           and x.detector = any (v_detectors)
+           and x.is_forced
+           and x.midpoint_mjd_tai >= p_lower
+           and x.midpoint_mjd_tai < p_upper
+      ) as taken
       join l1.dia_object o
-        on o.dia_object_id = x.dia_object_id
-     where x.visit = p_visit.visit
-       and x.detector = any (v_detectors)
-       and x.midpoint_mjd_tai >= p_lower
-       and x.midpoint_mjd_tai < p_upper
-       and q3c_dist(x.ra, x.dec, o.ra, o.dec) * 3600 > l1_api.lock_margin() / 2;
+        on o.dia_object_id = taken.dia_object_id
+     where q3c_dist(taken.ra, taken.dec, o.ra, o.dec) * 3600 > l1_api.lock_margin() / 2;
 end
 $$;
 comment on function l1_api.parts_to_lock(l1.visit, double precision, double precision) is
