@@ -44,6 +44,7 @@ grant execute on function
     l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz),
     l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz),
     l1_api.row_text(regclass, text, text[], boolean),
+    l1_api.attempts_asof(bigint, timestamptz),
     l1_api.source_names(bigint, timestamptz),
     l1_api.object_names(bigint[]),
     l1_api.first_source(bigint),

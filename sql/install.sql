@@ -126,6 +126,7 @@
 \ir correct/merge_objects.sql
 \ir correct/undo_correction.sql
 \ir query/row_text.sql
+\ir query/attempts_asof.sql
 \ir query/source_names.sql
 \ir query/object_names.sql
 \ir query/first_source.sql

@@ -34,7 +34,11 @@ as $$
       ) as counted
         on counted.dia_object_id = o.dia_object_id
      cross join lateral (
-        select case when o.earliest_mjd_tai > counted.first_mjd_tai
+        select case when num_nulls(o.pm_ra, o.pm_ra_err, o.pm_dec, o.pm_dec_err, o.pm_ra_pm_dec_cov, o.pm_ndata)
+                         not in (0, 6)
+                    then 'has a part of a motion'
+                    when num_nulls(o.drift_ra, o.drift_dec, o.drift_err) not in (0, 3) then 'has a part of a drift'
+                    when o.earliest_mjd_tai > counted.first_mjd_tai
                     then format('has a detection at %s, before earliest_mjd_tai %s', counted.first_mjd_tai,
                                 o.earliest_mjd_tai)
                     when o.motion_is_due then null

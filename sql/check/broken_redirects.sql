@@ -47,6 +47,11 @@ as $$
       from l1.dia_object_history h
      where h.redirect_to is not null
        and h.retired_reason is null
+    union all
+    select 'dia_object', h.dia_object_id, format('was merged at %s, and leads nowhere', h.validity_end)
+      from l1.dia_object_history h
+     where h.retired_reason = 'merged'
+       and h.redirect_to is null
 $$;
 comment on function l1_api.broken_redirects() is
     'Where a retired object leads is known, at last a current object or one that leads nowhere, and never back to itself';

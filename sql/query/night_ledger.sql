@@ -25,7 +25,7 @@ declare
     v_aside  constant text[] := array['visit', 'detector', 'attempt', 'survey_version', 'software', 'footprint', 'n_sources',
                                       'n_associated', 'n_new_objects', 'n_without_object', 'n_alerts', 'n_forced',
                                       'n_forced_queued', 'image_trouble', 'time_processed', 'timings', 'withdrawn_at',
-                                      'withdrawn_reason'];
+                                      'withdrawn_reason', 'n_withdrawn'];
     v_unruly constant text[] := array['survey_version', 'created_at', 'created_by', 'reason', 'database_id'];
 begin
     return query execute format(
@@ -33,9 +33,7 @@ begin
         with attempt as materialized (
             select d.*,
                    coalesce(d.withdrawn_at <= $2, false) as is_withdrawn
-              from l1.visit_detector d
-             where d.visit = $1
-               and d.time_processed <= $2
+              from l1_api.attempts_asof($1, $2) as d
         )
         select 'inputs', null::smallint, '', null::bigint, %1$s
           from l1.visit v

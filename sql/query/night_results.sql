@@ -26,7 +26,7 @@ as $$
 --   its end.  The versions of these objects with that very stamp are those that the visit opened; later nights open
 --   others.  LIMIT and OFFSET 0 have each looked up by its index: no statistics know what a visit touches.
 --   Columns that are measured by day count where this version measured them; what it took over from the day before does
---   not, so that it does not matter when l1db maintain ran.
+--   not, nor do motions, so that it does not matter when l1db maintain ran.
 -- Settings:
 --   without enable_nestloop = off a visit that statistics do not know yet might be joined with itself row by row
 declare
@@ -37,6 +37,8 @@ declare
                                      'psf_flux_percentile75', 'psf_flux_percentile95', 'psf_flux_mad', 'psf_flux_skew',
                                      'psf_flux_stetson_j', 'psf_flux_linear_slope', 'psf_flux_linear_intercept',
                                      'daily_ndata'];
+    v_motion constant text[] := array['pm_ra', 'pm_ra_err', 'pm_dec', 'pm_dec_err', 'pm_ra_pm_dec_cov', 'pm_chi2',
+                                      'pm_ndata', 'drift_ra', 'drift_dec', 'drift_err', 'motion_is_due'];
     v_bounds record;
     v_bands  text[];
 begin
@@ -217,7 +219,7 @@ begin
             and a.attnum > 0
             and not a.attisdropped),
         l1_api.row_text('l1.dia_source', 's', v_ids, true),
-        l1_api.row_text('l1.dia_object', 'o', array['dia_object_id', 'validity_start'], true),
+        l1_api.row_text('l1.dia_object', 'o', v_motion || array['dia_object_id', 'validity_start'], true),
         l1_api.row_text('l1.dia_object_band', 'b', v_daily || array['dia_object_id', 'band', 'validity_start'], true),
         l1_api.row_text('l1.dia_object_band', 'b', v_daily, false),
         l1_api.row_text('l1.alert', 'a', array['alert_id', 'dia_source_id', 'midpoint_mjd_tai', 'visit', 'detector',

@@ -34,6 +34,9 @@ as $$
           from l1.visit v
          cross join lateral l1_api.leaf_bounds(v.midpoint_mjd_tai) as leaf
          where v.visit = p_visit
+    ), attempt as materialized (
+        select known.detector, known.attempt, known.time_processed, known.withdrawn_at
+          from l1_api.attempts_asof(p_visit, p_asof) as known
     ), stored as (
         select s.dia_source_id, s.detector, s.time_processed, s.midpoint_mjd_tai, s.ra, s.dec, s.psf_flux, s.psf_flux_err
           from l1.dia_source s
@@ -62,11 +65,16 @@ as $$
                                          stored.midpoint_mjd_tai, stored.ra, stored.dec, stored.psf_flux,
                                          stored.psf_flux_err) as rank
           from stored
-          left join l1.visit_detector d
-            on d.visit = p_visit
-           and d.detector = stored.detector
-           and d.time_processed <= stored.time_processed
-           and (d.withdrawn_at > stored.time_processed or d.withdrawn_at is null)
+          left join lateral (
+            select known.attempt
+              from attempt known
+             where known.detector = stored.detector
+               and known.time_processed <= stored.time_processed
+               and (known.withdrawn_at > stored.time_processed or known.withdrawn_at is null)
+             order by known.attempt desc
+             limit 1
+          ) as d
+            on true
       ) as s
       left join l1.visit_detector d
         on d.visit = p_visit

@@ -107,7 +107,11 @@ PLANTED: dict[str, dict[str, str]] = {
     },
     "broken_motions": {
         "of too few": f"update l1.dia_object set pm_ndata = 10, motion_is_due = false where dia_object_id = {FIRST}",
-        "a motion missing": "update l1.dia_object set pm_ndata = null where pm_ndata is not null",
+        "a motion missing": """
+            update l1.dia_object set pm_ra = null, pm_ra_err = null, pm_dec = null, pm_dec_err = null,
+                   pm_ra_pm_dec_cov = null, pm_ndata = null where pm_ndata is not null""",
+        "a part of a motion": "update l1.dia_object set pm_ra = null where pm_ndata is not null",
+        "a part of a drift": f"update l1.dia_object set drift_ra = 1 where dia_object_id = {FIRST}",
         "of some of them": "update l1.dia_object set pm_ndata = pm_ndata - 1 where pm_ndata is not null",
         "a detection before": f"""update l1.dia_object set earliest_mjd_tai = first_dia_source_mjd_tai + 1e-3
                                    where dia_object_id = {FIRST}""",
@@ -272,6 +276,7 @@ PLANTED: dict[str, dict[str, str]] = {
         "a batch of another size": "update l1.alert_batch set n_alerts = n_alerts + 1",
     },
     "broken_redirects": {
+        "lost": "update l1.dia_object_history set redirect_to = null where redirect_to is not null",
         "to nowhere": "update l1.dia_object_history set redirect_to = 4711 where retired_reason is not null",
         "to itself": "update l1.dia_object_history set redirect_to = dia_object_id where retired_reason is not null",
         "of an object that goes on": f"""update l1.dia_object_history set redirect_to = dia_object_id

@@ -383,7 +383,10 @@ def test_a_new_column_counts_once_it_has_a_value(database: str, look: psycopg.Co
 # Columns that the digest leaves out on purpose, and what changing them changes all the same.
 LEFT_OUT = {
     "dia_source": {"time_withdrawn", "ss_object_reassoc_time_mjd_tai"},
-    "dia_object": set(),
+    "dia_object": {
+        "pm_ra", "pm_ra_err", "pm_dec", "pm_dec_err", "pm_ra_pm_dec_cov", "pm_chi2", "pm_ndata", "drift_ra",
+        "drift_dec", "drift_err", "motion_is_due",
+    },
     "dia_object_band": {
         "daily_ndata", "psf_flux_percentile05", "psf_flux_percentile25", "psf_flux_percentile50",
         "psf_flux_percentile75", "psf_flux_percentile95",
@@ -395,7 +398,7 @@ LEFT_OUT = {
     "visit": {"opened_at"},
     "visit_detector": {
         "footprint", "n_sources", "n_associated", "n_new_objects", "n_without_object", "n_alerts", "n_forced",
-        "n_forced_queued", "image_trouble", "timings",
+        "n_forced_queued", "image_trouble", "timings", "n_withdrawn",
     },
 }  # fmt: skip
 # What holds the rows together: another value makes them another's.
@@ -548,3 +551,52 @@ def test_the_command_line_names_objects_by_their_first_source(two: tuple[str, st
     assert len(gained) == len(lost) > 3
     assert any(line.startswith("objects: visit 1, detector 3, the object of visit 1, detector 3, source") and
                "none ->" in line for line in told.out.splitlines())  # fmt: skip
+
+
+def test_a_withdrawal_and_its_undo_leave_one_night(database: str, look: psycopg.Connection) -> None:
+    """Each source counts once; and what was so before, between and after them stays so.
+
+    Seen red with the attempt that an undo made counted as there all along.
+    """
+    take_in(database, whole(exposures(1))[:1])
+    kept = []
+    for statement in (
+        "select 1",
+        "select l1_api.withdraw_sources(array(select min(dia_source_id) from l1.dia_source), 'a test')",
+        "select l1_api.undo_correction(1, 'a test')",
+        "select l1_api.withdraw_visit((select visit from l1.visit), 'a test')",
+        "select l1_api.undo_correction(3, 'a test')",
+    ):
+        look.execute(statement)  # type: ignore[arg-type]
+        (now,) = look.execute("select l1_api.safe_asof()").fetchone() or (None,)
+        kept.append((now, parts(look, now)))
+    for when, then in kept:
+        assert parts(look, when) == then
+    first, last = kept[0][1], kept[-1][1]
+    assert first["inputs"] == last["inputs"]
+    assert look.execute(
+        "select count(*), count(distinct dia_source_id)"
+        " from l1_api.source_names((select visit from l1.visit), 'infinity')"
+    ).fetchone() == (first["sources"][0], first["sources"][0])
+
+
+def test_it_does_not_matter_to_a_night_whether_motions_were_measured_before(fresh_database: Any) -> None:
+    """An object of a year and more carries its motion along.  Seen red with motions among what is hashed."""
+    digests = []
+    for with_motion in (True, False):
+        dsn = fresh_database()
+        with Client(dsn) as client, psycopg.connect(dsn, autocommit=True) as connection:
+            for number in range(13):
+                sources = {"ra": [10.0], "dec": [-5 + 3e-6 * number], "ra_err": [1e-5], "dec_err": [1e-5],
+                           "psf_flux": [900.0], "psf_flux_err": [30.0]}  # fmt: skip
+                if number == 12 and with_motion:
+                    maintain(dsn)
+                    row = connection.execute("select pm_ndata from l1.dia_object").fetchone()
+                    assert row == (12,)
+                client.ingest(Visit(number, "r", 61_000.2 + 36 * number), [DetectorData(0, sources)])
+            digests.append(
+                connection.execute(
+                    "select part, n, sha256 from l1_api.night_digest((select day_obs from l1.visit where visit = 12))"
+                ).fetchall()
+            )
+    assert digests[0] == digests[1]
