@@ -169,7 +169,7 @@ grant execute on function
     l1_api.free_twins(l1.survey),
     l1_api.refuse_conflicts(),
     l1_api.change_sources(timestamptz),
-    l1_api.list_corrected(l1.survey, timestamptz),
+    l1_api.list_corrected(l1.survey),
     l1_api.reopen_objects(l1.survey, timestamptz),
     l1_api.apply_correction(l1.survey, text, text, text, jsonb, bigint, bigint),
     l1_api.withdraw_sources(bigint[], text, text),

@@ -46,7 +46,7 @@ begin
     v_stamp := l1_api.take_stamp();
 
     perform l1_api.change_sources(v_stamp);
-    perform l1_api.list_corrected(p_survey, v_stamp);
+    perform l1_api.list_corrected(p_survey);
 
     v_bands := array(select distinct c.band from pg_temp.correcting c);
     perform l1_api.measure_objects(case when cardinality(v_bands) = 1 then v_bands[1] end, p_survey);

@@ -1,17 +1,16 @@
-create function l1_api.list_corrected(p_survey l1.survey, p_stamp timestamptz)
+create function l1_api.list_corrected(p_survey l1.survey)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.list_corrected(2)
+-- Function: l1_api.list_corrected(1)
 --
 --   Lists the objects that a correction takes sources from or gives some to, with the time from which on they are
 --   measured.  The sources are changed by now.
 --
 -- Parameters:
 --   p_survey  - the rules in force
---   p_stamp   - stamp of this transaction: of objects that are not current, the beginning of the version to come
 -- Reads:   pg_temp.correcting, l1.dia_object, l1.dia_source
 -- Writes:  pg_temp.touched
 --
@@ -23,7 +22,7 @@ declare
     v_all_bands      constant boolean := (select min(c.band) <> max(c.band) from pg_temp.correcting c);
     v_rows           bigint;
 begin
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
+    insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
     with concerned as (
         select given.dia_object_id,
                min(given.midpoint_mjd_tai) as first_mjd_tai
@@ -36,7 +35,6 @@ begin
          group by given.dia_object_id
     )
     select concerned.dia_object_id,
-           coalesce(o.validity_start, p_stamp),
            l1_api.window_start(p_survey.history_days, v_first_is_known,
                                least(concerned.first_mjd_tai, o.first_epoch_mjd_tai),
                                coalesce(latest.mjd_tai, concerned.first_mjd_tai)),
@@ -58,5 +56,5 @@ begin
     perform l1_api.refresh_statistics('touched', v_rows);
 end
 $$;
-comment on function l1_api.list_corrected(l1.survey, timestamptz) is
+comment on function l1_api.list_corrected(l1.survey) is
     'Lists the objects that a correction takes sources from or gives some to';

@@ -209,7 +209,6 @@ begin
     ) on commit delete rows;
     create temp table touched (
         dia_object_id  bigint not null,
-        validity_start timestamptz not null,
         first_mjd_tai  double precision not null,
         all_bands      boolean not null
     ) on commit delete rows;

@@ -73,9 +73,8 @@ begin
        and s.dia_object_id = f.dia_object_id
      order by f.dia_object_id;
 
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
+    insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
     select f.dia_object_id,
-           max(f.validity_start),
            least(max(f.first_mjd_tai), case when p_survey.history_days is null then p_visit.midpoint_mjd_tai end),
            max(f.validity_start) < p_survey.created_at
       from pg_temp.forced f

@@ -25,7 +25,7 @@ declare
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
 
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
+    insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
     with withdrawn as (
         select x.dia_object_id
           from l1.dia_source x
@@ -44,7 +44,6 @@ begin
            and x.midpoint_mjd_tai < v_bounds.upper
     )
     select o.dia_object_id,
-           o.validity_start,
            l1_api.window_start(p_survey.history_days, v_first_is_known, o.first_epoch_mjd_tai,
                                coalesce(latest.mjd_tai, o.last_dia_source_mjd_tai)),
            p_survey.history_days is not null or o.validity_start < p_survey.created_at

@@ -22,9 +22,8 @@ declare
     v_first_is_known boolean := l1_api.first_is_known();
     v_rows           bigint;
 begin
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
+    insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
     select a.dia_object_id,
-           p.validity_start,
            l1_api.window_start(p_survey.history_days, v_first_is_known, least(a.midpoint_mjd_tai, p.first_mjd_tai),
                                greatest(a.midpoint_mjd_tai, p.last_mjd_tai)),
            p.validity_start < p_survey.created_at

@@ -57,9 +57,8 @@ begin
     end if;
     perform l1_api.lock_cells(v_cells);
 
-    insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
+    insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
     select o.dia_object_id,
-           max(b.validity_start),
            l1_api.window_start(v_survey.history_days, v_first_is_known, o.first_epoch_mjd_tai,
                                o.last_dia_source_mjd_tai),
            true

@@ -1,13 +1,13 @@
 create view l1_api.night_summary as
     -- View: l1_api.night_summary
     --
-    --   What each night brought, by band, from the ledger: what is live, and all alerts that were issued, those of
-    --   attempts that were replaced since among them.
+    --   What each night brought, by band, from the ledger: sources that are live, what their ingest made of them, and all
+    --   alerts that it issued, those of attempts that were replaced since among them.
     select v.day_obs,
            v.band,
            count(distinct d.visit) filter (where d.withdrawn_at is null) as n_visits,
            count(d.detector) filter (where d.withdrawn_at is null) as n_detectors,
-           coalesce(sum(d.n_sources) filter (where d.withdrawn_at is null), 0) as n_sources,
+           coalesce(sum(d.n_sources - d.n_withdrawn) filter (where d.withdrawn_at is null), 0) as n_sources,
            coalesce(sum(d.n_associated) filter (where d.withdrawn_at is null), 0) as n_associated,
            coalesce(sum(d.n_new_objects) filter (where d.withdrawn_at is null), 0) as n_new_objects,
            coalesce(sum(d.n_without_object) filter (where d.withdrawn_at is null), 0) as n_without_object,

@@ -159,6 +159,9 @@ def test_a_withdrawn_source_is_as_if_it_had_never_been(look: psycopg.Connection,
     assert look.execute(
         "select detector, n_sources, n_withdrawn from l1.visit_detector where visit = 2 order by 1"
     ).fetchall() == [(0, 4, 1), (1, 2, 0)]
+    assert look.execute(
+        "select sum(n_sources), (select count(*) from l1.dia_source where not is_forced) from l1_api.night_summary"
+    ).fetchone() == (21, 21), "the summary of the night counts what is live"
     undone(look, correction, before)
     assert look.execute("select sum(n_withdrawn) from l1.visit_detector").fetchone() == (0,)
 

@@ -96,8 +96,8 @@ def measured(
         )  # fmt: skip
     connection.execute("select l1_api.open_stage()")
     connection.execute(
-        """insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
-           select distinct dia_object_id, now(), 61000, %s from l1.dia_source""",
+        """insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
+           select distinct dia_object_id, 61000, %s from l1.dia_source""",
         (all_bands,),
     )
     connection.execute(
@@ -149,8 +149,8 @@ def test_a_new_object_has_the_statistics_of_one_epoch(fresh_database: Callable[.
         (founded,) = connection.execute(query).fetchall()
         connection.execute("select l1_api.open_stage()")
         connection.execute(
-            """insert into pg_temp.touched (dia_object_id, validity_start, first_mjd_tai, all_bands)
-               select dia_object_id, now(), 61000, false from l1.dia_object"""
+            """insert into pg_temp.touched (dia_object_id, first_mjd_tai, all_bands)
+               select dia_object_id, 61000, false from l1.dia_object"""
         )
         connection.execute("select l1_api.measure_bands('r', s, 61000) from l1_api.current_survey() as s")
         (again,) = connection.execute(query.replace("l1.dia_object_band", "pg_temp.measured_band")).fetchall()
