@@ -18,8 +18,8 @@ CUTOUT_KINDS = ("difference", "science", "template")
 class Rows:
     """Rows of a table, column by column, by the names of the database.
 
-    Columns are of the dtype that `l1db.columns.DTYPES` gives for their SQL type, text as str in an object array, each of
-    shape (n,).  Processing times (``timestamptz``) have left the database already: they are MJD TAI, float64.
+    Columns are of the dtype that `l1db.columns.DTYPES` gives for their SQL type, text as str in an object array, each
+    of shape (n,).  Processing times (``timestamptz``) have left the database already: they are MJD TAI, float64.
     """
 
     n: int
@@ -53,8 +53,8 @@ class Content:
     ----------
     alert
         Columns of ``l1.alert`` without ``xid``; ``stamp`` and the versions in MJD TAI; ``database_id`` (text), and
-        ``survey_name``, ``ivo_authority``, ``operational`` of its survey version; ``first_alert_id``, the first alert of
-        the same DiaObject (NULL where this is it).
+        ``survey_name``, ``ivo_authority``, ``operational`` of its survey version; ``first_alert_id``, the first alert
+        of the same DiaObject (NULL where this is it).
     source
         The triggering DiaSource, columns of ``dia_source``.  Of a retraction, the version that was withdrawn, with
         ``time_withdrawn``.
