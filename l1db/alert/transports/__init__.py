@@ -1,7 +1,7 @@
 """Where packets go.
 
-A transport is a module with a class that keeps the protocol of `Sender`.  It neither reads the database nor decides when
-to try again: it says what became of each packet, or that the peer cannot be reached at all.
+A transport is a module with a class that keeps the protocol of `Sender`.  It neither reads the database nor decides
+when to try again: it says what became of each packet, or that the peer cannot be reached at all.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Packet:
 class Outcome:
     """What became of one packet.
 
-    ``delivered``: the peer has it.  ``refused``: the peer will never take it, for the reason in ``detail``.  ``failed``: it
-    may take it another time.  ``detail`` is one line.
+    ``delivered``: the peer has it.  ``refused``: the peer will never take it, for the reason in ``detail``.
+    ``failed``: it may take it another time.  ``detail`` is one line.
     """
 
     alert_id: int
