@@ -34,6 +34,7 @@ _SHARED: dict[str, Any] = {
     "forced_margin": 20.0,
     "image_cache_days": 30.0,
     "statistics_at_ingest": "basic",
+    "cutouts": ["difference", "template"],
 }
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -47,6 +48,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "forced_on": "all",
         "forced_min_dia_sources": 2,
         "forced_min_reliability": 0.5,
+        "cutouts": ["difference", "science", "template"],
     },
     "ztf": {
         **_SHARED,
@@ -55,5 +57,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "association_radius": 1.5,
         "error_floor": 0.3,  # a third of a pixel; packets carry no position errors
         "stats_include_forced": False,
+        "cutouts": ["difference", "science", "template"],
     },
 }

@@ -6,7 +6,7 @@ rules of the partitioned tables live on their leaves, which ``l1_api.ensure_part
 ``metadata`` has them all, since the modules that define them are imported here.
 """
 
-from l1db.models import alert, correction, dia_object, dia_source, image, stamp, survey, visit
+from l1db.models import alert, correction, dia_object, dia_source, image, publishing, stamp, survey, visit
 from l1db.models.schema import SCHEMA, metadata
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "dia_source",
     "image",
     "metadata",
+    "publishing",
     "stamp",
     "survey",
     "visit",

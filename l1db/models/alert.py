@@ -46,6 +46,8 @@ alert = Table(
     ),
     CheckConstraint("kind IN ('detection', 'forced', 'retraction')", name="kind"),
     Index(None, "xid", "alert_id"),
+    Index(None, "alert_id"),
+    Index(None, "dia_object_id"),
     postgresql_partition_by="RANGE (midpoint_mjd_tai)",
     comment="The outbox, and the record of what was issued; append-only",
 )

@@ -19,6 +19,7 @@ image = Table(
         "registered_at", "timestamptz", "When it became known (database time)", server_default=func.clock_timestamp()
     ),
     column("expires_at", "timestamptz", "Until when it is kept (database time)"),
+    column("wcs", "text", "WCS of the image: FITS cards, one a line; NULL: not read", null=True),
     PrimaryKeyConstraint("visit", "detector", "kind"),
     CheckConstraint("kind IN ('difference', 'science', 'template', 'snap_difference')", name="kind"),
     CheckConstraint("n_bytes >= 0", name="n_bytes"),

@@ -56,6 +56,7 @@ survey = Table(
         "text",
         "Light-curve statistics an ingest measures: basic (the others by day) or all",
     ),
+    column("cutouts", "text[]", "Kinds of image that alerts carry cutouts of: difference, science, template"),
     PrimaryKeyConstraint("survey_version"),
     CheckConstraint("survey_version > 0", name="version"),
     CheckConstraint("profile IN ('seed', 'rubin', 'ztf')", name="profile"),
@@ -75,5 +76,6 @@ survey = Table(
     CheckConstraint("forced_margin >= 0 AND forced_margin <= 20", name="forced_margin"),
     CheckConstraint("image_cache_days > 0", name="image_cache_days"),
     CheckConstraint("statistics_at_ingest IN ('basic', 'all')", name="statistics_at_ingest"),
+    CheckConstraint("cutouts <@ ARRAY['difference', 'science', 'template']", name="cutouts"),
     comment="The survey's rules: immutable versions, the highest in force",
 )

@@ -6,7 +6,8 @@ set search_path = pg_catalog, l1, l1_api, pg_temp
 as $$
 -- Trigger function: l1_api.refuse_change(0)
 --
---   Keeps append-only tables append-only: versions of the survey's rules, histories, stamps, corrections and alerts.
+--   Keeps append-only tables append-only: versions of the survey's rules, histories, stamps, corrections, alerts and
+--   what their packets are made from.
 --   Tables with a history may not be truncated, which would pass their histories by.
 begin
     if tg_op = 'TRUNCATE' then
@@ -63,6 +64,21 @@ create trigger "00_refuse_change"
 
 create trigger "00_refuse_change"
     before update or delete or truncate on l1.alert
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_change"
+    before update or delete or truncate on l1.alert_image
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_change"
+    before update or delete or truncate on l1.cutout
+    for each statement
+    execute function l1_api.refuse_change();
+
+create trigger "00_refuse_change"
+    before update or delete or truncate on l1.alert_packet
     for each statement
     execute function l1_api.refuse_change();
 

@@ -58,7 +58,7 @@ def own_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 def test_alembics_own_command_moves_up_and_down(database: str) -> None:
     before = schema_dump(database)
-    assert "0006 (head)" in alembic(database, "current")
+    assert "0007 (head)" in alembic(database, "current")
     assert "No new upgrade operations detected" in alembic(database, "check")
     assert not differences(before, schema_dump(database))
 
@@ -185,8 +185,8 @@ def test_a_users_view_on_ours_stops_the_upgrade_by_name(database: str, own_copy:
 REVISION = """
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -204,7 +204,7 @@ def test_a_revision_may_alter_a_column_under_a_view(database: str, own_copy: Cal
     with psycopg.connect(database) as connection, pytest.raises(psycopg.Error, match="used by a view or rule"):
         connection.execute("alter table l1.dia_object_history alter retired_reason type varchar(200)")
 
-    (own_copy() / "migrations" / "versions" / "0006_test.py").write_text(REVISION)
+    (own_copy() / "migrations" / "versions" / "0007_test.py").write_text(REVISION)
     l1db_database.upgrade(database)
     kind = "select format_type(atttypid, atttypmod) from pg_attribute where attname = 'retired_reason' and attrelid = "
     assert query(database, kind + "'l1.dia_object_history'::regclass") == [("character varying(200)",)]
