@@ -1,4 +1,4 @@
-"""The one place that reads settings: which database l1db talks to."""
+"""The one place that reads settings: which database l1db talks to, and where the archive of cutouts is."""
 
 from __future__ import annotations
 
@@ -29,6 +29,25 @@ def dsn() -> str:
         if file.is_file():
             return file.read_text().strip()
     raise SettingsError("no database: set L1DB_DSN to a libpq connection string, or run `make setup` in a checkout")
+
+
+def archive() -> str:
+    """The archive of cutouts: a directory, or a URI that fsspec opens.
+
+    ``L1DB_ARCHIVE`` if set; else ``.l1db/archive`` in the checkout that was set up, here or above.  All who publish
+    from one database need the same.
+
+    Raises
+    ------
+    SettingsError
+        If neither says.
+    """
+    if found := os.environ.get("L1DB_ARCHIVE", "").strip():
+        return found
+    for directory in (Path.cwd(), *Path.cwd().parents):
+        if (directory / ".l1db").is_dir():
+            return str(directory / ".l1db" / "archive")
+    raise SettingsError("no archive of cutouts: set L1DB_ARCHIVE to a directory that all publishers share, or to a URI")
 
 
 def parameters(dsn: str) -> dict[str, Any]:

@@ -72,9 +72,7 @@ alert_packet = Table(
     column("schema_version", "text", "Version of the format's schema"),
     column("sha256", "bytea", "SHA-256 of the packet"),
     column("n_bytes", "integer", "Its size in bytes"),
-    column(
-        "built_at", "timestamptz", "When it was first built (database time)", server_default=func.clock_timestamp()
-    ),
+    column("built_at", "timestamptz", "When it was first built (database time)", server_default=func.clock_timestamp()),
     PrimaryKeyConstraint("alert_id", "format"),
     CheckConstraint("format IN ('lsst-11.1', 'l1db', 'voevent')", name="format"),
     CheckConstraint("octet_length(sha256) = 32", name="sha256"),
