@@ -19,9 +19,10 @@ from psycopg.rows import class_row
 from l1db.alert.cutouts import Archive, Place
 from l1db.cutouts import SMALLEST, cutouts
 from l1db.errors import InputError
-from l1db.forced import COLUMNS, TURBULENT, refuse_other
+from l1db.forced import COLUMNS, TURBULENT
 from l1db.images.exposure import Exposure
 from l1db.images.fits.read import read_exposure
+from l1db.images.identity import refuse_other
 from l1db.images.psf import MoffatPsf
 
 log = logging.getLogger(__name__)

@@ -41,8 +41,8 @@ as $$
            (t.source).dec,
            (t.source).bbox_size,
            described.psf_fwhm,
-           case when live.attempt is not distinct from described.attempt then i.uri end,
-           case when live.attempt is distinct from described.attempt
+           case when described.attempt is null or described.attempt = live.attempt then i.uri end,
+           case when described.attempt <> coalesce(live.attempt, 0)
                 then 'its detector was withdrawn or replaced before'
                 when i.uri is null then 'there is no ' || wanted.kind || ' image' end
       from l1.alert a
