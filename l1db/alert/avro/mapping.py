@@ -1,11 +1,11 @@
 """Where the columns of the database go in a packet, and which are left out.
 
-`l1db.alert.avro.schema` makes the schemas from this, with the types, units and meanings that the models have.  Each column
-of ``dia_source``, ``dia_object``, ``dia_object_band``, ``alert_image`` and ``alert`` stands here; a test reads them from the
-catalogue of a database, and fails for one that does not.
+`l1db.alert.avro.schema` makes the schemas from this, with the types, units and meanings that the models have.  Each
+column of ``dia_source``, ``dia_object``, ``dia_object_band``, ``alert_image`` and ``alert`` stands here; a test reads
+them from the catalogue of a database, and fails for one that does not.
 
-A name in a packet is a column's name as `l1db.names.to_packet` spells it, and `l1db.names.to_snake` leads back: so an old
-schema tells by itself which columns it wants.
+A name in a packet is a column's name as `l1db.names.to_packet` spells it, and `l1db.names.to_snake` leads back: so an
+old schema tells by itself which columns it wants.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from l1db.columns import APDB_DIA_SOURCE, L1DB_DIA_SOURCE, Column
 
 LSST_BANDS = ("u", "g", "r", "i", "z", "y")
 
-# LSST's records in LSST's order, by our names.  What may not be null there comes as what stands in NOT_NULL.
+# LSST's records in LSST's order, by our names.
 LSST_DIA_SOURCE = tuple(c.name for c in APDB_DIA_SOURCE if c.name != "ss_object_reassoc_time_mjd_tai")
 LSST_DIA_SOURCE_NOT_NULL = (
     "dia_source_id", "visit", "detector", "midpoint_mjd_tai", "ra", "dec", "x", "y", "psf_ndata", "trail_ndata",
@@ -45,8 +45,8 @@ LSST_DIA_OBJECT_NOT_NULL = ("dia_object_id", "validity_start", "ra", "dec", "psf
 # Narrower in LSST's record than in the database.
 LSST_REAL = ("psf_flux_max_slope",)
 
-# Records that l1db does not fill yet.  Types by their first letter: int, long, float, double, string, timestamp; a capital
-# may not be null.
+# Records that l1db does not fill yet.  Types by their first letter: int, long, float, double, string, timestamp; what
+# has a capital may not be null.
 LSST_SS_SOURCE = (
     "L:diaSourceId,ssObjectId s:designation D:eclLambda,eclBeta,galLon,galLat f:elongation,phaseAngle,topoRange,"
     "topoRangeRate,helioRange,helioRangeRate d:ephRa,ephDec f:ephVmag,ephRate,ephRateRa,ephRateDec,ephOffset "

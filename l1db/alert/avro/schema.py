@@ -1,10 +1,10 @@
 """The schemas of packets, their names, numbers and versions.
 
-Two formats.  ``lsst-11.1`` is LSST's alert schema 11.1, made in memory from the mapping: LSST's own files have another
-licence.  ``l1db`` has versions of its own, each a file in ``l1db/alert/schemas``, which stays for ever: packets of every
-version can be read, and made again.  The newest file is what the mapping and the models make today; a test holds them to
-that.  When it fails, raise `L1DB_VERSION` (the minor number, if only fields that have a default have come) and run
-``python -m l1db.alert.avro``, which writes the file.
+Two formats.  ``lsst-11.1`` is LSST's alert schema 11.1, made in memory from the mapping: LSST's own files have
+another licence.  ``l1db`` has versions of its own, each a file in ``l1db/alert/schemas``, which stays for ever:
+packets of every version can be read, and made again.  The newest file is what the mapping and the models make today;
+a test holds them to that.  When it fails, raise `L1DB_VERSION` (the minor number, if only fields that have a default
+have come) and run ``python -m l1db.alert.avro``, which writes the file.
 
 On the wire a schema goes by a number, as Confluent's registry would give it: 100 * major + minor for LSST's; for l1db's
 that, above 0x6C310000.
@@ -22,6 +22,7 @@ from importlib import resources
 from typing import Any
 
 from l1db.alert.avro import mapping
+from l1db.alert.content import CUTOUT_KINDS
 from l1db.columns import Column
 from l1db.errors import InputError
 from l1db.names import to_packet
@@ -89,7 +90,7 @@ def versions(format: str) -> list[str]:
 
 
 def header_schema(format: str, version: str | None = None) -> bytes:
-    """The schema without its ``doc``, gzipped: small enough for a header of a Kafka message, and always the same bytes."""
+    """The schema without its ``doc``, gzipped: small enough for a header of a Kafka message, always the same bytes."""
     bare = _without_doc(_schema(*_resolve(format, version)))
     return gzip.compress(json.dumps(bare, separators=(",", ":")).encode(), mtime=0)
 
@@ -103,7 +104,7 @@ def by_id(number: int) -> tuple[str, str]:
     InputError
         If it is of no schema that is known here.
     """
-    known = {schema_id(family, version): (family, version) for family in ("lsst", "l1db") for version in _versions(family)}
+    known = {schema_id(family, of): (family, of) for family in ("lsst", "l1db") for of in _versions(family)}
     if number not in known:
         raise InputError(
             f"schema {number:#x} of a packet is not known; known are "
@@ -288,7 +289,7 @@ class _Models:
 _MODELLED = ("dia_source", "dia_object", "dia_object_band")
 
 
-def _record(name: str, fields: Sequence[Schema]) -> Schema:
+def _record(name: str, fields: Iterable[Schema]) -> Schema:
     return {"type": "record", "name": name, "fields": list(fields)}
 
 
@@ -323,5 +324,5 @@ def _of_letters(text: str) -> list[Schema]:
 
 
 def _cutouts() -> Iterator[Schema]:
-    for kind in ("difference", "science", "template"):
+    for kind in CUTOUT_KINDS:
         yield _field(f"cutout{kind.capitalize()}", "bytes", True, f"Cutout of the {kind} image, FITS")
