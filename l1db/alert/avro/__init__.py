@@ -2,7 +2,7 @@
 
 ``mapping``
     Where each column of the database goes, and which are left out.
-``schema``
+``schemas``
     The schemas, made from the mapping; their names, numbers and versions.
 ``encode``
     Packets from columns.
@@ -23,7 +23,7 @@ A retraction is the packet of a detection whose ``diaSource`` has ``timeWithdraw
 
 from l1db.alert.avro.encode import build
 from l1db.alert.avro.framing import read_packet, write_container
-from l1db.alert.avro.schema import header_schema, schema, schema_id, schema_name, schema_version, versions
+from l1db.alert.avro.schemas import header_schema, schema, schema_id, schema_name, schema_version, versions
 
 __all__ = [
     "build",

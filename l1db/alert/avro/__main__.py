@@ -1,4 +1,4 @@
-"""Write the file of the version that `l1db.alert.avro.schema.L1DB_VERSION` names, for a new one."""
+"""Write the file of the version that `l1db.alert.avro.schemas.L1DB_VERSION` names, for a new one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from l1db.alert.avro.schema import L1DB_VERSION, generate
+from l1db.alert.avro.schemas import L1DB_VERSION, generate
 
 if __name__ == "__main__":
     generated = generate("l1db")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from l1db.alert.avro import mapping
 from l1db.alert.avro.framing import frame, long
-from l1db.alert.avro.schema import Schema, schema, schema_id
+from l1db.alert.avro.schemas import Schema, schema, schema_id
 from l1db.alert.content import CUTOUT_KINDS, Content
 from l1db.binary_copy import WireColumn
 from l1db.names import to_snake

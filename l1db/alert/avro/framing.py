@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import fastavro
 
-from l1db.alert.avro.schema import by_id, schema
+from l1db.alert.avro.schemas import by_id, schema
 from l1db.errors import InputError
 
 _HEAD = 5

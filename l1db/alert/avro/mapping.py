@@ -1,6 +1,6 @@
 """Where the columns of the database go in a packet, and which are left out.
 
-`l1db.alert.avro.schema` makes the schemas from this, with the types, units and meanings that the models have.  Each
+`l1db.alert.avro.schemas` makes the schemas from this, with the types, units and meanings that the models have.  Each
 column of ``dia_source``, ``dia_object``, ``dia_object_band``, ``alert_image`` and ``alert`` stands here; a test reads
 them from the catalogue of a database, and fails for one that does not.
 
