@@ -14,7 +14,8 @@ them, also those that the database has as ``timestamptz``; a column without valu
 the Table.  Booleans are the strings ``true`` and ``false``.  Ids do not fit XPath's numbers, which are doubles: compare
 them as strings.  Cutouts are FITS files, gzipped, in base64, in the Value of their Param.
 
-Numbers are spelled with the fewest digits that read back as the same number, of 32 bits where the column is ``real``.
+Numbers are spelled with the fewest digits that read back as the same number, of 32 bits where the column is ``real``;
+without exponent unless they are huge or tiny, as the numbers of XPath have none.
 
 What has no room
 ----------------
@@ -34,6 +35,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache, partial
 from itertools import accumulate, product
 from typing import Any
@@ -61,7 +63,7 @@ HISTORY = (
 
 _SHED = ("science", "template", "difference")
 _LONGEST_TEXTS = (None, 4096, 1024, 256, 64, 16)
-_LONGEST_DESCRIPTION = 40
+_LONGEST_DESCRIPTION = 48
 
 # What the comments of these tables say of a column, the first that has it.
 _TABLES = {
@@ -140,7 +142,7 @@ def _cut(text: str, longest: int | None) -> str:
 
 
 def _uri(text: str) -> str:
-    """A URI that is one for XML Schema too, whatever was given."""
+    """A URI whose characters are those of URIs."""
     text = quote(text, safe="%/:?#[]@!$&'()*+,;=~", errors="replace")
     return re.sub("%(?![0-9A-Fa-f]{2})", "%25", text)
 
@@ -152,12 +154,21 @@ def _spelled(column: WireColumn, chosen: NDArray[np.int64] | slice = slice(None)
     if values.dtype.kind == "b":
         texts = ["true" if value else "false" for value in values.tolist()]
     elif values.dtype == np.float32:
-        texts = [str(value) for value in values]  # Python's own numbers would show digits of the double
+        texts = [_number(str(value)) for value in values]  # Python's own numbers would show digits of the double
+    elif values.dtype.kind == "f":
+        texts = [_number(repr(value)) for value in values.tolist()]
     else:
         texts = [str(value) for value in values.tolist()]
     if not present.all():
         texts = [text if there else None for text, there in zip(texts, present.tolist(), strict=True)]
     return texts
+
+
+def _number(text: str) -> str:
+    """The same digits without exponent, where that does not take many more characters."""
+    if "e" not in text or not 1e-12 < abs(float(text)) < 1e20:
+        return text
+    return f"{Decimal(text):f}"
 
 
 def _values(rows: Rows, name: str) -> list[Any]:
@@ -219,9 +230,11 @@ def _attributes(group: str, name: str, data_type: str) -> str:
 
 
 def _description(group: str, name: str) -> str:
-    """What a column means, where it is short and its name alone does not tell."""
+    """What a column means, where it is short and its name alone does not tell: what fills packets has to be useful."""
     text = _meaning(group, name).description
-    return f"<Description>{_escape(text)}</Description>" if 0 < len(text) <= _LONGEST_DESCRIPTION else ""
+    if not 0 < len(text) <= _LONGEST_DESCRIPTION or name.endswith("_err"):
+        return ""
+    return f"<Description>{_escape(text)}</Description>"
 
 
 def _data_type(column: WireColumn) -> str:
