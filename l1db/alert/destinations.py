@@ -40,7 +40,8 @@ def find(connection: psycopg.Connection[Any], names: Sequence[str] = ()) -> list
         connection.execute("select l1_api.require_destination(%s)", (name,))
     rows = connection.execute(
         "select destination, kind, format, settings, selection, is_enabled from l1.destination"
-        " where removed_at is null and (%(names)s::text[] = '{}' or destination = any (%(names)s)) order by destination",
+        " where removed_at is null and (%(names)s::text[] = '{}' or destination = any (%(names)s))"
+        " order by destination",
         {"names": list(names)},
     ).fetchall()
     return [Row(Destination(*row[:4]), row[4], row[5]) for row in rows]
@@ -94,8 +95,8 @@ def check_selection(connection: psycopg.Connection[Any], selection: str) -> None
 def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Sequence[int]) -> set[int]:
     """Which of some alerts meet a selection.
 
-    It is the word of whoever may add destinations, and run with the rights of whoever may publish: as one expression, in
-    a transaction that reads only, and not for long.
+    It is the word of whoever may add destinations, and run with the rights of whoever may publish: as one expression,
+    in a transaction that reads only, and not for long.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Seque
             connection.execute(sql.SQL("set local statement_timeout = {}").format(_SELECTION_TIMEOUT))
             # As a prepared statement, which is one statement only.
             rows = connection.execute(
-                statement.format(sql.SQL(selection.replace("%", "%%"))),  # type: ignore[arg-type]
+                statement.format(sql.SQL(selection.replace("%", "%%"))),
                 (list(alert_ids),),
                 prepare=True,
             ).fetchall()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -122,7 +124,7 @@ def assemble(content: Content, form: str, version: str) -> list[Packet]:
                 visit=alert["visit"],
                 detector=alert["detector"],
                 midpoint_mjd_tai=alert["midpoint_mjd_tai"],
-                day_obs=str(images["day_obs"].values[i] or ""),
+                day_obs=images["day_obs"].values[i] or _night(alert["midpoint_mjd_tai"]),
                 key=f"{alert['database_id']}/{alert['alert_id']}",
                 ivorn=voevent.ivorn(alert["ivo_authority"], alert["alert_id"], alert["database_id"]),
                 format=form,
@@ -133,6 +135,11 @@ def assemble(content: Content, form: str, version: str) -> list[Packet]:
             )
         )
     return made
+
+
+def _night(midpoint_mjd_tai: float) -> str:
+    """The night of an alert that was issued before images were described with alerts; by the usual offset."""
+    return str(date(1858, 11, 17) + timedelta(days=math.floor(midpoint_mjd_tai - 0.5)))
 
 
 def _trigger(sources: Any, i: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The publisher: takes alerts from the outbox and sees them delivered, each destination by itself.
 
 Every destination has a consumer of alerts and, in each publisher, a thread and a connection; so a dead one delays
-nobody.  A batch is sent packet by packet; what became of each stands in the ledger (``l1.delivery``) before the batch is
-acknowledged.  Whoever dies in between leaves a batch whose lease runs out; the next one sends what the ledger does not
-have.  So each alert arrives at least once, and twice only where a publisher died, or lost the database, between the
+nobody.  A batch is sent packet by packet; what became of each stands in the ledger (``l1.delivery``) before the batch
+is acknowledged.  Whoever dies in between leaves a batch whose lease runs out; the next one sends what the ledger does
+not have.  So each alert arrives at least once, and twice only where a publisher died, or lost the database, between the
 peer's answer and the ledger.
 """
 
@@ -23,7 +23,8 @@ import psycopg
 from l1db.alert import destinations
 from l1db.alert.cutouts import Archive, ArchiveUnwritableError
 from l1db.alert.packets import build
-from l1db.alert.transports import Destination, Outcome, Packet, Sender, UnreachableError, open_sender
+from l1db.alert.transports import Destination, Outcome, Packet, Sender, UnreachableError
+from l1db.alert.transports.open import open_sender
 from l1db.connection import await_doorbell, connect, one_line, patient_dsn
 from l1db.errors import DatabaseError, InputError, L1dbError
 

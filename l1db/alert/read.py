@@ -212,7 +212,10 @@ def _as_text(image: Rows) -> Rows:
     """The image metadata with its night and hash as text."""
     columns = dict(image.columns)
     day_obs, sha256 = columns["day_obs"], columns["template_sha256"]
-    nights = [str(date(2000, 1, 1) + timedelta(days=day)) for day in day_obs.values.tolist()]
+    nights = [
+        str(date(2000, 1, 1) + timedelta(days=day)) if there else ""
+        for day, there in zip(day_obs.values.tolist(), day_obs.present, strict=True)
+    ]
     hashes = [value.hex() if there else "" for value, there in zip(sha256.values, sha256.present, strict=True)]
     columns["day_obs"] = WireColumn("day_obs", np.array(nights, dtype=object), day_obs.present)
     columns["template_sha256"] = WireColumn("template_sha256", np.array(hashes, dtype=object), sha256.present)

@@ -83,6 +83,9 @@ _TITLES = {
     "retraction": "Retraction: this DiaSource was withdrawn",
 }
 
+# Version of the layout of our events; packets are recorded with it.
+VERSION = "1"
+
 
 def ivorn(ivo_authority: str, alert_id: int, database_id: str) -> str:
     """The name of an alert's VOEvent: ``ivo://<authority>/l1db/alerts#<database_id>/<alert_id>``.
