@@ -68,8 +68,7 @@ def publish(
 
     logging.basicConfig(format="l1db: %(message)s", level=logging.WARNING)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     publisher = Publisher(settings.dsn(), names, lease=timedelta(seconds=lease), poll=poll, once=once, stop=stop)
     ended = threading.Event()
     teller = threading.Thread(target=_tell_progress, args=(publisher, ended), daemon=True)
@@ -78,6 +77,8 @@ def publish(
         tallies = publisher.run()
     finally:
         ended.set()
+        for number, handler in former.items():
+            signal.signal(number, handler)
     if not tallies:
         terminal.remark("there is no destination that is enabled: l1db destination add --help")
     for name, tally in sorted(tallies.items()):
@@ -182,8 +183,8 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="JSON, with se
     terminal.output().print(terminal.table(headers, shown))
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_out(
     name: Name, alert: Annotated[int | None, typer.Option(metavar="ALERT_ID", help="Send this alert, too.")] = None
 ) -> None:
     """Try a destination: does somebody answer, and if --alert names one, is it taken?  The ledger does not change."""
