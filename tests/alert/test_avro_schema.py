@@ -186,6 +186,7 @@ def test_fields_tell_meaning_and_unit() -> None:
                     if field.endswith("MjdTai"):
                         assert unit == "d]", field
                 assert len(units) > 3
+                assert not re.search("NULL|psf_flux|dia_source|pm_ra", " ".join(field["doc"] for field in fields))
 
 
 def test_ids_and_names_of_versions() -> None:
