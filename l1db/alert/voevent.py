@@ -228,7 +228,7 @@ def _unit(group: str, name: str) -> str:
         known = BY_NAME.get(name)
         unit, is_timestamp = (known.unit, known.sql_type == "timestamptz") if known else ("", False)
     else:
-        from sqlalchemy import DateTime
+        from sqlalchemy import DateTime  # here, as it takes longer to load than most commands to run
 
         from l1db.models import metadata
 
