@@ -20,10 +20,13 @@ from comet.service import Options, makeService
 from twisted.application.internet import TCPServer
 from twisted.application.service import MultiService
 from twisted.internet import reactor as twisted_reactor
-from twisted.python import log
+from twisted.python import log as twisted_log
 from zope.interface import implementer
 
+# Twisted does not tell enough of its types.
 reactor: Any = twisted_reactor
+make_group: Any = MultiService
+log: Any = twisted_log
 
 
 def tell(**what: object) -> None:
@@ -54,7 +57,7 @@ def main(nodes: list[dict[str, Any]]) -> None:
     """Run brokers and subscribers: ``name``, ``subscriber`` or not, ``arguments`` of Comet's command."""
     log.startLogging(sys.stderr, setStdout=False)
     log.addObserver(notice_subscriptions)
-    all_services = MultiService()
+    all_services = make_group()
     for node in nodes:
         options = Options()
         options.parseOptions(node["arguments"])
@@ -67,9 +70,8 @@ def main(nodes: list[dict[str, Any]]) -> None:
         service.setServiceParent(all_services)
     all_services.privilegedStartService()
     all_services.startService()
-    ports = {
-        part.name: part._port.getHost().port for node in all_services for part in node if isinstance(part, TCPServer)
-    }
+    listening = [part for node in all_services for part in node if isinstance(part, TCPServer)]
+    ports: dict[Any, int] = {part.name: part._port.getHost().port for part in listening if part._port is not None}
     tell(listening=ports)
 
     def end_with_parent() -> None:

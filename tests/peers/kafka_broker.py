@@ -103,6 +103,9 @@ class KafkaBroker:
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # A broker that was killed is let in again when its old session is over.
+            "broker.session.timeout.ms": 1000,
+            "broker.heartbeat.interval.ms": 200,
         } | dict(properties or {})
         directory.mkdir(parents=True, exist_ok=True)
         self._properties = directory / "server.properties"
@@ -164,7 +167,9 @@ class KafkaMock:
     """librdkafka's mock cluster, in this process: the protocol, but not Kafka.  It cannot be killed or configured."""
 
     def __init__(self) -> None:
-        self._holder = confluent_kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock"})
+        self._holder = confluent_kafka.Producer(
+            {"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0}
+        )
         (broker,) = self._holder.list_topics(timeout=10).brokers.values()
         self.bootstrap = f"{broker.host}:{broker.port}"
 
@@ -193,7 +198,9 @@ def messages(bootstrap: str, topic: str, n: int, timeout: float = 15) -> list[co
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "fetch.message.max.bytes": 20_000_000,
-            "receive.message.max.bytes": 50_000_000,
+            "fetch.max.bytes": 50_000_000,
+            "receive.message.max.bytes": 60_000_000,
+            "log_level": 0,
         }
     )
     found: list[confluent_kafka.Message] = []
