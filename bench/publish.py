@@ -1,9 +1,8 @@
 """How fast packets go out, from the outbox to files or to Kafka.
 
-``python -m bench.publish`` makes a database in which every DiaObject has 50 previous sources, takes one more visit in, with
-images, and publishes its alerts: two cutouts with variance and mask each, in LSST's schema.  It prints packets per second, by
-the clock and per second of the publisher's processor time.  ``--latency`` lets visits of 189 detector commits, 10 000 alerts,
-come in over 39 seconds each, and prints how long after the commit the packets were in Kafka.
+``python -m bench.publish`` makes a database in which every DiaObject has 50 previous sources, takes one more visit in,
+with images, and publishes its alerts: two cutouts with variance and mask each.  It prints packets per second, by the clock
+and per second of the publisher's processor time.
 """
 
 from __future__ import annotations
@@ -14,13 +13,10 @@ import os
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import argparse
-import multiprocessing
 import shutil
 import tempfile
-import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
@@ -108,7 +104,6 @@ def fill(dsn: str, survey: Survey, n_previous: int) -> None:
         for visit in range(1, n_previous + 1):
             detectors = [survey.detector(d, rng, with_images=False) for d in range(survey.n_detectors)]
             client.ingest(Visit(visit, "ugrizy"[visit % 6], 61000.1 + 2 * visit, 30.0), detectors)
-        client.connection.execute("vacuum analyze") if hasattr(client, "connection") else None
 
 
 def make(dsn: str) -> None:
@@ -135,7 +130,7 @@ def throughput(dsn: str, survey: Survey, n_previous: int, archive: Path, where: 
             row = connection.execute("select avg(n_bytes)::int from alert_packet").fetchone()
         assert row is not None
         print(
-            f"{destination.name}: {tally.delivered} packets of {row[0]} bytes: {tally.delivered / wall:.0f} per second, "
+            f"{destination.name}: {tally.delivered} packets, on average {row[0]} bytes: {tally.delivered / wall:.0f} /s, "
             f"{tally.delivered / busy:.0f} per second of the publisher's processor time"
         )
 
