@@ -11,13 +11,12 @@ from typing import Any
 
 import psycopg
 
-from l1db.alert import avro, voevent
+from l1db.alert import avro, voevent, voevent_columns
 from l1db.alert.content import Content
 from l1db.alert.cut import compress, cut_out
 from l1db.alert.cutouts import Archive
 from l1db.alert.read import read_content
 from l1db.alert.transports import Packet
-from l1db.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -97,15 +96,13 @@ def regenerate(
 
 def schema_version(form: str) -> str:
     """The version of a format's schema that new packets are built by."""
-    return voevent.VERSION if form == "voevent" else avro.schema_version(form)
+    return voevent_columns.VERSION if form == "voevent" else avro.schema_version(form)
 
 
 def assemble(content: Content, form: str, version: str) -> list[Packet]:
     """Packets of one format and version, a packet for each alert of the content."""
     if form == "voevent":
-        if version != voevent.VERSION:
-            raise InputError(f"VOEvents of version {version} are of a newer l1db: upgrade")
-        contents = voevent.build(content)
+        contents = voevent.build(content, version=version)
         schema = schema_id = None
     else:
         contents = avro.build(content, f"{form.partition('-')[0]}-{version}")
