@@ -127,13 +127,18 @@ def test_killed_broker_loses_and_repeats_nothing_that_is_sent_across_its_restart
     real_kafka: KafkaBroker, topic: str
 ) -> None:
     sender = open_sender(to(real_kafka, topic, timeout_s=60))
-    sent(sender, [avro(i) for i in range(20)])
+    packets = [avro(i, os.urandom(20_000), dia_object_id=i % 9) for i in range(500)]
+    outcomes = sender.send(packets, 1)
+    first = next(outcomes)
     real_kafka.kill()
-    outcomes = sender.send([avro(i) for i in range(20, 60)], 2)
     real_kafka.start()
-    assert {outcome.state for outcome in outcomes} == {"delivered"}
-    found = [int(dict(m.headers())["alert_id"]) for m in messages(real_kafka.bootstrap, topic, 60)]
-    assert sorted(found) == list(range(60))
+    assert {outcome.state for outcome in [first, *outcomes]} == {"delivered"}
+    found = messages(real_kafka.bootstrap, topic, 500)
+    ids = [int(dict(message.headers())["alert_id"]) for message in found]
+    assert sorted(ids) == list(range(500))
+    for remainder in range(9):
+        of_object = [i for i in ids if i % 9 == remainder]
+        assert of_object == sorted(of_object)
 
 
 def test_dead_broker_is_unreachable_after_the_timeout_and_the_same_sender_works_when_it_is_back(
