@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,7 +85,7 @@ def test_index_finds_each_record_in_the_container(tmp_path: Path) -> None:
     assert [row["alert_id"] for row in rows] == list(range(7))
     for row, given in zip(rows, packets, strict=True):
         record = content[row["offset"] : row["offset"] + row["n_bytes"]]
-        assert fastavro.schemaless_reader(__import__("io").BytesIO(record), SCHEMA) == {"n": 1000 + row["alert_id"]}
+        assert fastavro.schemaless_reader(io.BytesIO(record), SCHEMA) == {"n": 1000 + row["alert_id"]}
         assert row["sha256"] == hashlib.sha256(record).hexdigest()
         for name in (
             "kind",

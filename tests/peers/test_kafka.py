@@ -183,7 +183,7 @@ def test_senders_have_configuration_and_secrets_from_the_environment(monkeypatch
     there = to("kafka.example:9093", "alerts", config=config)
     made = transport._configuration(there, None)
     assert (made["sasl.password"], made["compression.type"], made["acks"]) == ("correct horse", "zstd", "all")
-    assert made["enable.idempotence"] is True
+    assert (made["enable.idempotence"], made["message.timeout.ms"]) == (True, 30_000)
     sender: Sender = open_sender(there)
     assert "correct horse" not in repr(there) + repr(vars(sender))
 
