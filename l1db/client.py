@@ -257,7 +257,7 @@ class Client:
         try:
             row = self._connection.execute(
                 "select l1_api.add_images(%s::bigint, %s::smallint, %s::text[], %s::text[], %s::bytea[], %s::bigint[], "
-                "%s::text)",
+                "%s::text[], %s::text)",
                 (
                     visit,
                     detector,
@@ -265,6 +265,7 @@ class Client:
                     [file.uri for file in files],
                     [file.sha256 for file in files],
                     [file.n_bytes for file in files],
+                    [file.wcs for file in files],
                     footprint,
                 ),
             ).fetchone()

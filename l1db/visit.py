@@ -29,13 +29,15 @@ def refuse_unknown_kinds(images: Mapping[str, str], where: str) -> None:
 class ImageFile:
     """An image on its way into the database.
 
-    ``sha256`` and ``n_bytes`` are those of the file at ``uri``.
+    ``sha256`` and ``n_bytes`` are those of the file at ``uri``; ``wcs`` has the FITS cards of its WCS, one a line,
+    and is None if it was not read.
     """
 
     kind: str
     uri: str
     sha256: bytes
     n_bytes: int
+    wcs: str | None = None
 
 
 @dataclass(frozen=True)
