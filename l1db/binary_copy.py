@@ -1,13 +1,13 @@
-"""PostgreSQL's binary COPY format, from columns of numpy arrays.
+"""PostgreSQL's binary COPY format, from columns of numpy arrays and to them.
 
 Writing rows through text or value by value costs more than all the database does with them; here a table is
-laid out in a few passes over its columns.
+laid out, and taken apart, in a few passes over its columns.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,3 +93,101 @@ def _cell(column: WireColumn, start: int, end: int) -> _Cell:
     if present.all():
         return _Cell(values, None)
     return _Cell(values, np.where(present, np.int32(values.dtype.itemsize), np.int32(-1)))
+
+
+# What travels of each SQL type, in network order; timestamptz are microseconds and dates days since 2000-01-01 UTC.
+_TRAVELS = {
+    "bigint": ">i8",
+    "integer": ">i4",
+    "smallint": ">i2",
+    "double precision": ">f8",
+    "real": ">f4",
+    "boolean": "?",
+    "timestamptz": ">i8",
+    "date": ">i4",
+    "text": "O",
+    "bytea": "O",
+}
+
+
+def decode(
+    messages: Iterable[bytes | bytearray | memoryview], types: Mapping[str, str]
+) -> tuple[int, dict[str, WireColumn]]:
+    """Columns of rows in binary COPY format.
+
+    Rows with the same fields NULL and texts of the same lengths are laid out alike: they are a matrix of bytes, and a
+    field of theirs is some of its columns.  There are few such layouts, however many rows.
+
+    Parameters
+    ----------
+    messages
+        What the server sends: the header with the first row, a row in each of the next, the trailer.
+    types
+        SQL type of each column by its name, in the order in which they travel.
+
+    Returns
+    -------
+    n
+        Number of rows.
+    columns
+        By name; values of a type that numpy does not have are bytes or str in an object array, and 0, False or "" where
+        they are NULL.
+    """
+    rows = [bytes(message) for message in messages]
+    if rows and rows[0].startswith(_HEADER):
+        rows[0] = rows[0][len(_HEADER) :]
+    rows = [row for row in rows if len(row) > len(_TRAILER) or not types]
+    n = len(rows)
+    columns = {}
+    for name, sql_type in types.items():
+        dtype = np.dtype(_TRAVELS[sql_type]).newbyteorder("=")
+        empty = b"" if sql_type == "bytea" else ""
+        values = np.full(n, empty, dtype=object) if dtype.kind == "O" else np.zeros(n, dtype=dtype)
+        columns[name] = WireColumn(name, values, np.zeros(n, dtype=bool))
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    for length in np.unique(lengths):
+        members = np.flatnonzero(lengths == length)
+        matrix = np.frombuffer(b"".join([rows[i] for i in members]), dtype=np.uint8).reshape(len(members), length)
+        _take_apart(matrix, members, 2, list(types.items()), columns)
+    return n, columns
+
+
+def _take_apart(
+    matrix: NDArray[np.uint8],
+    members: NDArray[np.intp],
+    start: int,
+    fields: Sequence[tuple[str, str]],
+    columns: Mapping[str, WireColumn],
+) -> None:
+    """Rows of equal length, field by field from byte ``start`` on; where layouts part, each goes on by itself."""
+    for position, (name, sql_type) in enumerate(fields):
+        lengths = np.ascontiguousarray(matrix[:, start : start + 4]).view(">i4")[:, 0]
+        length = int(lengths[0])
+        if (lengths != length).any():
+            for other in np.unique(lengths):
+                alike = lengths == other
+                _take_apart(matrix[alike], members[alike], start, fields[position:], columns)
+            return
+        start += 4
+        if length < 0:
+            continue
+        field = np.ascontiguousarray(matrix[:, start : start + length])
+        columns[name].present[members] = True
+        columns[name].values[members] = _values(field, length, sql_type)
+        start += length
+
+
+def _values(field: NDArray[np.uint8], length: int, sql_type: str) -> NDArray[Any]:
+    travels = _TRAVELS[sql_type]
+    if travels != "O":
+        return np.asarray(field.view(travels)[:, 0])
+    found = np.empty(len(field), dtype=object)
+    if length == 0:
+        found[:] = b"" if sql_type == "bytea" else ""
+        return found
+    if sql_type == "bytea":
+        found[:] = [row.tobytes() for row in field]
+        return found
+    # Few are different: bands, versions, reasons.
+    texts, which = np.unique(field.view(f"V{length}")[:, 0], return_inverse=True)
+    return np.array([text.tobytes().decode() for text in texts], dtype=object)[which]

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from l1db import code, settings
 from l1db.errors import DatabaseError
+
+# A server that vanished without a word is given up after a minute.
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "connect_timeout": 10,
+}
+_STOP_INTERVAL = 0.25  # seconds between looks at whether to stop
 
 
 def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bool = True) -> psycopg.Connection[Any]:
@@ -81,3 +94,18 @@ def one_line(error: BaseException) -> str:
         hint = f". {error.diag.message_hint}" if error.diag.message_hint else ""
         return error.diag.message_primary + hint
     return str(error).strip().partition("\n")[0]
+
+
+def patient_dsn(dsn: str) -> str:
+    """A connection string for those who wait long: a server that vanished shows itself, what the string says stands."""
+    return make_conninfo("", **{**_KEEPALIVE, **settings.parameters(dsn)})
+
+
+def await_doorbell(connection: psycopg.Connection[Any], seconds: float, stop: threading.Event) -> None:
+    """Wait until a notification comes on any channel listened to, and take all that came at once."""
+    until = time.monotonic() + seconds
+    while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        if any(True for _ in connection.notifies(timeout=min(left, _STOP_INTERVAL), stop_after=1)):
+            for _ in connection.notifies(timeout=0):
+                pass
+            return

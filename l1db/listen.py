@@ -17,26 +17,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from l1db import settings
-from l1db.connection import connect, one_line
+from l1db.connection import await_doorbell, connect, one_line, patient_dsn
 from l1db.errors import DatabaseError
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
 
-# A server that vanished without a word is given up after a minute.
-_KEEPALIVE = {
-    "keepalives": 1,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "connect_timeout": 10,
-}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds between attempts to connect again
-_STOP_INTERVAL = 0.25  # seconds between looks at ``stop``
 # 64-bit identifiers, which JSON readers that know only floating point would round.
 _STRINGS_IN_JSON = ("alert_id", "dia_source_id", "visit", "dia_object_id", "ss_object_id")
 
@@ -154,7 +144,7 @@ def listen(
     ...     for alert in batch:
     ...         print(alert.dia_object_id)
     """
-    patient = make_conninfo("", **{**_KEEPALIVE, **settings.parameters(dsn or settings.dsn())})
+    patient = patient_dsn(dsn or settings.dsn())
     _find_consumer(patient, consumer, start, limit)
     return _batches(patient, consumer, limit, lease, poll, timeout, stop)
 
@@ -208,7 +198,7 @@ def _batches(
                     left = None if timeout is None else quiet_since + timeout - time.monotonic()
                     if left is not None and left <= 0:
                         return
-                    _await_doorbell(connection, poll if left is None else min(poll, left), stop)
+                    await_doorbell(connection, poll if left is None else min(poll, left), stop)
         except (psycopg.OperationalError, DatabaseError) as error:
             lost = error if isinstance(error, psycopg.Error) else error.__cause__
             if not isinstance(lost, psycopg.OperationalError):
@@ -225,13 +215,3 @@ def _batches(
 def _next_batch(connection: psycopg.Connection[Any], consumer: str, limit: int, lease: timedelta) -> AlertBatch | None:
     rows = connection.execute("select * from l1_api.next_alerts(%s, %s, %s)", (consumer, limit, lease)).fetchall()
     return AlertBatch(rows[0][0], consumer, tuple(Alert(*row[1:]) for row in rows)) if rows else None
-
-
-def _await_doorbell(connection: psycopg.Connection[Any], seconds: float, stop: threading.Event) -> None:
-    """Wait until the doorbell rings, and take all its rings at once."""
-    until = time.monotonic() + seconds
-    while not stop.is_set() and (left := until - time.monotonic()) > 0:
-        if any(True for _ in connection.notifies(timeout=min(left, _STOP_INTERVAL), stop_after=1)):
-            for _ in connection.notifies(timeout=0):
-                pass
-            return

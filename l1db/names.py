@@ -15,7 +15,10 @@ _PROCESSING_TIME = {
     "timeWithdrawnMjdTai": "time_withdrawn",
     "validityStartMjdTai": "validity_start",
     "validityEndMjdTai": "validity_end",
+    "stampMjdTai": "stamp",
+    "ssObjectVersionMjdTai": "ss_object_version",
 }
+_PROCESSING_TIME_BACK = {ours: theirs for theirs, ours in _PROCESSING_TIME.items()}
 
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -42,3 +45,19 @@ def to_camel(name: str) -> str:
     from l1db.columns import APDB_NAMES
 
     return APDB_NAMES[name]
+
+
+def to_packet(name: str) -> str:
+    """The name in packets for any column of the database: APDB's where it has one, else l1db's own, spelt alike.
+
+    `to_snake` leads back.
+
+    >>> [to_packet(n) for n in ("ixx_psf", "snap_diff_flux_err", "psf_flux_chi2", "validity_start")]
+    ['ixxPSF', 'snapDiffFluxErr', 'psfFluxChi2', 'validityStartMjdTai']
+    """
+    from l1db.columns import APDB_NAMES
+
+    if known := APDB_NAMES.get(name) or _PROCESSING_TIME_BACK.get(name):
+        return known
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

@@ -2,9 +2,9 @@
 -- this file.
 --   l1_read     reads everything
 --   l1_ingest   takes visits in (SECURITY INVOKER: it writes the tables that ingest writes, and no others)
---   l1_publish  consumes alerts
+--   l1_publish  consumes alerts, archives cutouts, and keeps the ledger of deliveries
 --   l1_filter   nothing yet
---   l1_admin    corrects what is stored, changes the survey's rules, and all of the above
+--   l1_admin    corrects what is stored, changes the survey's rules and the destinations, and all of the above
 
 revoke all on schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
 revoke all on all tables in schema l1, l1_api from public, l1_read, l1_ingest, l1_publish, l1_filter, l1_admin;
@@ -43,6 +43,15 @@ grant execute on function
     l1_api.dia_source_asof(timestamptz),
     l1_api.cone_search_asof(double precision, double precision, double precision, timestamptz),
     l1_api.alerts_between(pg_snapshot, pg_snapshot, xid8, bigint, timestamptz),
+    l1_api.alert_facts(bigint[], double precision, double precision),
+    l1_api.alert_sources(bigint[], double precision, double precision),
+    l1_api.alert_objects(bigint[], double precision, double precision),
+    l1_api.alert_bands(bigint[], double precision, double precision),
+    l1_api.alert_history(bigint[], double precision, double precision),
+    l1_api.alert_citations(bigint[], double precision, double precision),
+    l1_api.alert_images(bigint[], double precision, double precision),
+    l1_api.find_alerts(double precision, double precision, double precision, double precision, double precision),
+    l1_api.require_destination(text),
     l1_api.row_text(regclass, text, text[], boolean),
     l1_api.attempts_asof(bigint, timestamptz),
     l1_api.source_names(bigint, timestamptz),
@@ -161,7 +170,15 @@ grant execute on function
     l1_api.add_consumer(text, text),
     l1_api.drop_consumer(text),
     l1_api.next_alerts(text, integer, interval),
-    l1_api.ack_alerts(text, bigint)
+    l1_api.ack_alerts(text, bigint),
+    l1_api.extend_lease(text, bigint, interval),
+    l1_api.wanted_cutouts(bigint[], double precision, double precision),
+    l1_api.keep_cutouts(bigint[], text[], text[], bytea[], integer[], text[], bigint[], text[]),
+    l1_api.keep_packets(bigint[], text, text, bytea[], integer[]),
+    l1_api.note_trouble(text, text),
+    l1_api.open_deliveries(text, bigint[]),
+    l1_api.due_deliveries(text, integer, interval),
+    l1_api.record_deliveries(text, bigint[], text[], text[])
     to l1_publish, l1_admin;
 
 grant execute on function
@@ -182,7 +199,11 @@ grant execute on function
     l1_api.move_sources(bigint[], bigint, text, text),
     l1_api.merge_objects(bigint[], bigint, text, text),
     l1_api.undo_correction(bigint, text, text),
-    l1_api.change_survey(jsonb, text)
+    l1_api.change_survey(jsonb, text),
+    l1_api.add_destination(text, text, text, jsonb, text, interval, text),
+    l1_api.change_destination(text, jsonb),
+    l1_api.remove_destination(text),
+    l1_api.retry_deliveries(text)
     to l1_admin;
 
 -- Working tables are for those who ingest.

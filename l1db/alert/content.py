@@ -54,7 +54,8 @@ class Content:
     alert
         Columns of ``l1.alert`` without ``xid``; ``stamp`` and the versions in MJD TAI; ``database_id`` (text), and
         ``survey_name``, ``ivo_authority``, ``operational`` of its survey version; ``first_alert_id``, the first alert
-        of the same DiaObject (NULL where this is it).
+        of the same DiaObject (NULL where this is it); ``retracted_alert_id``, of a retraction the alert that is
+        withdrawn (else NULL).
     source
         The triggering DiaSource, columns of ``dia_source``.  Of a retraction, the version that was withdrawn, with
         ``time_withdrawn``.

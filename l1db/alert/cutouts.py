@@ -24,7 +24,11 @@ from l1db.images.uri import is_remote
 
 
 class ArchiveError(L1dbError):
-    """The archive of cutouts cannot be written, or does not have what the database says it has."""
+    """The archive of cutouts does not have what the database says it has, or cannot be written."""
+
+
+class ArchiveUnwritableError(ArchiveError):
+    """The archive of cutouts cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Archive:
 
         Raises
         ------
-        ArchiveError
+        ArchiveUnwritableError
             If the pack cannot be written.
         """
         if not contents:
@@ -77,7 +81,9 @@ class Archive:
             else:
                 _write_durably(Path(self.root) / pack, contents)
         except OSError as error:
-            raise ArchiveError(f"the archive {self.root} cannot be written: {error.strerror or error}") from None
+            raise ArchiveUnwritableError(
+                f"the archive {self.root} cannot be written: {error.strerror or error}"
+            ) from None
         places, start = [], 0
         for content in contents:
             places.append(Place(hashlib.sha256(content).digest(), len(content), pack, start))

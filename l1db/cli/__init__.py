@@ -15,7 +15,20 @@ from typing import Annotated, Any, NoReturn
 import psycopg
 import typer
 
-from l1db.cli import alerts, correct, images, intake, management, measurements, night, simulate, state, survey
+from l1db.cli import (
+    alerts,
+    archive,
+    correct,
+    images,
+    intake,
+    management,
+    measurements,
+    night,
+    publishing,
+    simulate,
+    state,
+    survey,
+)
 from l1db.connection import one_line
 from l1db.errors import L1dbError, RefusedError
 
@@ -51,6 +64,9 @@ app.command(rich_help_panel=_DATA)(management.maintain)
 app.command(rich_help_panel=_DATA)(state.status)
 app.add_typer(night.app, name="night", rich_help_panel=_DATA)
 app.command(rich_help_panel=_ALERTS)(alerts.listen)
+app.command(rich_help_panel=_ALERTS)(publishing.publish)
+app.add_typer(publishing.app, name="destination", rich_help_panel=_ALERTS)
+app.add_typer(archive.app, name="alert", rich_help_panel=_ALERTS)
 app.command(rich_help_panel=_TRY)(measurements.demo)
 app.command(rich_help_panel=_TRY)(simulate.simulate)
 app.add_typer(measurements.bench, name="bench", rich_help_panel=_TRY)
@@ -69,6 +85,14 @@ _ROLES = {
     "images add": "l1_ingest",
     "maintain": "l1_ingest",
     "listen": "l1_publish",
+    "publish": "l1_publish",
+    "destination test": "l1_publish",
+    "destination add": "l1_admin",
+    "destination set": "l1_admin",
+    "destination enable": "l1_admin",
+    "destination disable": "l1_admin",
+    "destination remove": "l1_admin",
+    "destination retry": "l1_admin",
     "survey set": "l1_admin",
     "correct withdraw-sources": "l1_admin",
     "correct withdraw-detectors": "l1_admin",

@@ -96,6 +96,8 @@ destination = Table(
     column("is_enabled", "boolean", "False: its alerts wait", server_default=text("true")),
     column("created_at", "timestamptz", "When it was added (database time)", server_default=func.clock_timestamp()),
     column("created_by", "text", "Database login that added it", server_default=text("SESSION_USER")),
+    column("trouble", "text", "Why it cannot be reached; NULL: it answered when it was last tried", null=True),
+    column("trouble_since", "timestamptz", "Since when (database time)", null=True),
     column("removed_at", "timestamptz", "When it was removed (database time); its ledger stays", null=True),
     PrimaryKeyConstraint("destination"),
     CheckConstraint("destination ~ '^[A-Za-z0-9_.-]{1,50}$'", name="destination"),
@@ -103,6 +105,7 @@ destination = Table(
     CheckConstraint("format IN ('lsst-11.1', 'l1db', 'voevent')", name="format"),
     CheckConstraint("jsonb_typeof(settings) = 'object'", name="settings"),
     CheckConstraint("give_up_after > interval '0'", name="give_up_after"),
+    CheckConstraint("(trouble IS NULL) = (trouble_since IS NULL)", name="trouble"),
     comment="Where packets go",
 )
 

@@ -77,6 +77,8 @@ _COMMENTS = {
         "is_enabled": "False: its alerts wait",
         "created_at": "When it was added (database time)",
         "created_by": "Database login that added it",
+        "trouble": "Why it cannot be reached; NULL: it answered when it was last tried",
+        "trouble_since": "Since when (database time)",
         "removed_at": "When it was removed (database time); its ledger stays",
     },
     "delivery": {
@@ -188,13 +190,16 @@ def upgrade() -> None:
             is_enabled boolean default true not null,
             created_at timestamptz default clock_timestamp() not null,
             created_by text default session_user not null,
+            trouble text,
+            trouble_since timestamptz,
             removed_at timestamptz,
             constraint destination_pkey primary key (destination),
             constraint destination_destination_check check (destination ~ '^[A-Za-z0-9_.-]{1,50}$'),
             constraint destination_kind_check check (kind in ('vtp', 'kafka', 'webhook', 'email', 'file')),
             constraint destination_format_check check (format in ('lsst-11.1', 'l1db', 'voevent')),
             constraint destination_settings_check check (jsonb_typeof(settings) = 'object'),
-            constraint destination_give_up_after_check check (give_up_after > interval '0')
+            constraint destination_give_up_after_check check (give_up_after > interval '0'),
+            constraint destination_trouble_check check ((trouble is null) = (trouble_since is null))
         )
         """
     )

@@ -106,6 +106,12 @@ class Outcome:
     detail: str | None = None
 
 
+def as_line(text: object) -> str:
+    """What a peer said, or an error, as one line that fits a ledger."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return line if len(line) <= 300 else line[:297] + "..."
+
+
 class Sender(Protocol):
     """A connection, or several, to one destination; used by one thread at a time."""
 

@@ -1,0 +1,186 @@
+"""Cutouts are cut once, when the first packet of an alert is built, and archived; what could not be cut then never is.
+
+So an alert that was first built without its images stays without cutouts, and its packets stay the same.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from l1db.alert.cutouts import Archive, Place
+from l1db.cutouts import SMALLEST, cutouts
+from l1db.errors import InputError
+from l1db.forced import COLUMNS, TURBULENT
+from l1db.images.exposure import Exposure
+from l1db.images.fits.read import read_exposure
+from l1db.images.identity import refuse_other
+from l1db.images.psf import MoffatPsf
+
+log = logging.getLogger(__name__)
+
+# Advisory locks of this class: who cuts a detector of a visit.
+_LOCK = 19508
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A row of ``l1_api.wanted_cutouts``."""
+
+    dia_source_id: int
+    kind: str
+    visit: int
+    detector: int
+    day_obs: date
+    ra: float
+    dec: float
+    bbox_size: int | None
+    psf_fwhm: float | None
+    uri: str | None
+    trouble: str | None
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What becomes a row of ``l1.cutout``."""
+
+    dia_source_id: int
+    kind: str
+    encoding: str
+    place: Place | None
+    trouble: str | None
+
+
+def cut_out(connection: psycopg.Connection[Any], alert_ids: Sequence[int], archive: Archive) -> int:
+    """Cut and archive the cutouts of alerts that nobody has cut yet, each image read once.
+
+    Returns
+    -------
+    int
+        Number of cutouts that were decided on.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive cannot be written; nothing was decided then.
+    """
+    wanted = _wanted(connection, alert_ids)
+    decided = 0
+    for (visit, detector), _ in groupby(wanted, key=lambda one: (one.visit, one.detector)):
+        with connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{visit} {detector}"))
+            # Look again: somebody else may have cut while this one waited.
+            present = [one for one in _wanted(connection, alert_ids) if (one.visit, one.detector) == (visit, detector)]
+            if not present:
+                continue
+            contents: list[bytes] = []
+            cut: list[tuple[_Wanted, int | None, str | None]] = []
+            for kind in sorted({one.kind for one in present}):
+                for one, content, trouble in _cut(kind, [one for one in present if one.kind == kind]):
+                    cut.append((one, None if content is None else len(contents), trouble))
+                    contents += [] if content is None else [content]
+            places = archive.store(present[0].day_obs, visit, detector, contents)
+            decided += _keep(
+                connection,
+                [
+                    _Cut(one.dia_source_id, one.kind, "fits", None if at is None else places[at], trouble)
+                    for one, at, trouble in cut
+                ],
+            )
+    return decided
+
+
+def compress(connection: psycopg.Connection[Any], alert_ids: Sequence[int], archive: Archive) -> None:
+    """Archive the gzipped spelling of cutouts that have none yet: compressors change, packets must not."""
+    rows = connection.execute(
+        """select v.day_obs, a.visit, a.detector, c.dia_source_id, c.kind, c.sha256, c.n_bytes, c.pack, c.start
+             from l1.alert a
+             join l1.visit v on v.visit = a.visit
+             join l1.cutout c on c.dia_source_id = a.dia_source_id and c.encoding = 'fits' and c.trouble is null
+            where a.alert_id = any (%s)
+              and not exists (select from l1.cutout z where z.dia_source_id = c.dia_source_id and z.kind = c.kind
+                                 and z.encoding = 'gzip')
+            order by a.visit, a.detector, c.dia_source_id, c.kind""",
+        (list(alert_ids),),
+        binary=True,
+    ).fetchall()
+    for (day_obs, visit, detector), group in groupby(rows, key=lambda row: row[:3]):
+        members = [(row[3], row[4], Place(*row[5:])) for row in group]
+        plain = archive.load(place for _, _, place in members)
+        contents = [gzip.compress(plain[place], compresslevel=6, mtime=0) for _, _, place in members]
+        places = archive.store(day_obs, visit, detector, contents)
+        _keep(
+            connection,
+            [
+                _Cut(dia_source_id, kind, "gzip", place, None)
+                for (dia_source_id, kind, _), place in zip(members, places, strict=True)
+            ],
+        )
+
+
+def _wanted(connection: psycopg.Connection[Any], alert_ids: Sequence[int]) -> list[_Wanted]:
+    with connection.cursor(binary=True, row_factory=class_row(_Wanted)) as cursor:
+        return cursor.execute(
+            """select w.*
+                 from (select min(a.midpoint_mjd_tai) as lower, max(a.midpoint_mjd_tai) as upper
+                         from l1.alert a
+                        where a.alert_id = any (%(alerts)s)) as span
+                cross join lateral l1_api.wanted_cutouts(%(alerts)s, span.lower, span.upper) as w""",
+            {"alerts": list(alert_ids)},
+        ).fetchall()
+
+
+def _cut(kind: str, wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes | None, str | None]]:
+    """The cutouts of one image, each with its content or why there is none."""
+    first = wanted[0]
+    if first.trouble is not None or first.uri is None:
+        return [(one, None, one.trouble) for one in wanted]
+    try:
+        exposure = _exposure(first)
+        files = cutouts(
+            exposure,
+            [one.ra for one in wanted],
+            [one.dec for one in wanted],
+            [SMALLEST if one.bbox_size is None else one.bbox_size for one in wanted],
+        )
+    except InputError as error:
+        log.warning("visit %s, detector %s: alerts without %s cutout: %s", first.visit, first.detector, kind, error)
+        return [(one, None, f"the {kind} image could not be cut: {error}") for one in wanted]
+    off = f"the source does not lie on the {kind} image"
+    return [(one, file, None if file is not None else off) for one, file in zip(wanted, files, strict=True)]
+
+
+def _exposure(wanted: _Wanted) -> Exposure:
+    assert wanted.uri is not None
+    fwhm = wanted.psf_fwhm
+    exposure = read_exposure(wanted.uri, default_psf=MoffatPsf(fwhm, TURBULENT) if fwhm else None)
+    if wanted.kind in COLUMNS:
+        refuse_other(exposure, wanted.uri, wanted.kind, wanted.detector, wanted.visit, None)
+    return exposure
+
+
+def _keep(connection: psycopg.Connection[Any], cut: Sequence[_Cut]) -> int:
+    places = [one.place for one in cut]
+    row = connection.execute(
+        "select l1_api.keep_cutouts(%s::bigint[], %s::text[], %s::text[], %s::bytea[], %s::integer[], %s::text[], "
+        "%s::bigint[], %s::text[])",
+        (
+            [one.dia_source_id for one in cut],
+            [one.kind for one in cut],
+            [one.encoding for one in cut],
+            [place and place.sha256 for place in places],
+            [place and place.n_bytes for place in places],
+            [place and place.pack for place in places],
+            [place and place.start for place in places],
+            [one.trouble for one in cut],
+        ),
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,77 @@
+create function l1_api.wanted_cutouts(
+    p_alert_ids bigint[],
+    p_lower     double precision,
+    p_upper     double precision
+)
+returns table (
+    dia_source_id bigint,
+    kind          text,
+    visit         bigint,
+    detector      smallint,
+    day_obs       date,
+    ra            double precision,
+    "dec"         double precision,
+    bbox_size     integer,
+    psf_fwhm      real,
+    uri           text,
+    trouble       text
+)
+language sql
+stable
+parallel safe
+as $$
+    -- Function: l1_api.wanted_cutouts(3)
+    --
+    --   The cutouts that alerts are to carry and that nobody has decided on yet: a view with parameters.
+    --
+    -- Parameters:
+    --   p_alert_ids       - the alerts
+    --   p_lower, p_upper  - between which midpoints they lie, MJD TAI [d]
+    -- Returns:
+    --   where to cut [deg], how much [pixel], out of which image, with which PSF if it has none [pixel]; trouble: why there
+    --   is none
+    -- Reads:  l1.alert, l1.survey, l1.visit, l1.cutout, l1.alert_image, l1.image, l1.visit_detector; see alert_sources
+    select distinct on (a.visit, a.detector, a.dia_source_id, wanted.kind)
+           a.dia_source_id,
+           wanted.kind,
+           a.visit,
+           a.detector,
+           v.day_obs,
+           (t.source).ra,
+           (t.source).dec,
+           (t.source).bbox_size,
+           described.psf_fwhm,
+           case when described.attempt is null or described.attempt = live.attempt then i.uri end,
+           case when described.attempt <> coalesce(live.attempt, 0)
+                then 'its detector was withdrawn or replaced before'
+                when i.uri is null then 'there is no ' || wanted.kind || ' image' end
+      from l1.alert a
+      join l1.survey r
+        on r.survey_version = a.survey_version
+     cross join lateral unnest(r.cutouts) as wanted(kind)
+      join l1.visit v
+        on v.visit = a.visit
+      join l1_api.alert_sources(p_alert_ids, p_lower, p_upper) as t
+        on t.alert_id = a.alert_id
+      left join l1.alert_image described
+        on described.visit = a.visit
+       and described.detector = a.detector
+       and described.stamp = a.stamp
+      left join l1.visit_detector live
+        on live.visit = a.visit
+       and live.detector = a.detector
+       and live.withdrawn_at is null
+      left join l1.image i
+        on i.visit = a.visit
+       and i.detector = a.detector
+       and i.kind = wanted.kind
+     where a.alert_id = any (p_alert_ids)
+       and a.midpoint_mjd_tai between p_lower and p_upper
+       and not exists (select
+                         from l1.cutout c
+                        where c.dia_source_id = a.dia_source_id
+                          and c.kind = wanted.kind)
+     order by a.visit, a.detector, a.dia_source_id, wanted.kind
+$$;
+comment on function l1_api.wanted_cutouts(bigint[], double precision, double precision) is
+    'The cutouts that alerts are to carry and that nobody has decided on yet';
