@@ -94,7 +94,7 @@ grant execute on function
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
 grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
 grant insert, update, delete on l1.image, l1.precovery_task to l1_ingest, l1_admin;
-grant insert on l1.alert, l1.alert_image, l1.stamp, l1.update_record to l1_ingest, l1_admin;
+grant insert on l1.alert, l1.alert_image, l1.cutout, l1.stamp, l1.update_record to l1_ingest, l1_admin;
 grant insert on l1.correction to l1_admin;
 grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
 grant execute on function
@@ -160,6 +160,7 @@ grant execute on function
     l1_api.record_updates(bigint, timestamptz),
     l1_api.retract_alerts(l1.survey, timestamptz),
     l1_api.describe_images(timestamptz, double precision, double precision),
+    l1_api.keep_given_cutouts(l1.visit, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
     l1_api.close_ledger(l1.visit, timestamptz, jsonb)
     to l1_ingest, l1_admin;

@@ -79,6 +79,7 @@
 \ir alert/ring_doorbell.sql
 \ir alert/retract_alerts.sql
 \ir alert/describe_images.sql
+\ir alert/keep_given_cutouts.sql
 \ir alert/issue_alerts.sql
 \ir ingest/close_ledger.sql
 \ir ingest/add_images.sql

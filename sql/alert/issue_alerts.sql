@@ -13,9 +13,9 @@ as $$
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
 --   p_stamp            - stamp of this transaction: the version of the object that the alert shows
--- Calls:   retract_alerts, describe_images
--- Reads:   pg_temp.claim, pg_temp.correcting
--- Writes:  l1.alert, l1.alert_image; pg_temp.assignment, where it marks those that had theirs
+-- Calls:   retract_alerts, keep_given_cutouts, describe_images
+-- Reads:   pg_temp.claim, pg_temp.correcting, pg_temp.stage_cutout
+-- Writes:  l1.alert, l1.alert_image, l1.cutout; pg_temp.assignment, where it marks those that had theirs
 declare
     v_bounds    record;
     v_elsewhere record;
@@ -65,6 +65,10 @@ begin
                p_stamp
           from pg_temp.forced f
          order by f.dia_object_id, f.detector;
+    end if;
+
+    if exists (select from pg_temp.stage_cutout) then
+        perform l1_api.keep_given_cutouts(p_visit, p_stamp);
     end if;
 
     -- Objects that a replacement retired have taken forced measurements of other nights with them.

@@ -62,6 +62,17 @@ begin
         forced_flags       integer not null
     ) on commit delete rows;
 
+    -- The cutouts that came with the sources, where they lie in the archive.
+    create temp table stage_cutout (
+        dia_source_id  bigint not null,
+        kind           text not null,
+        encoding       text not null,
+        sha256         bytea not null,
+        n_bytes        integer not null,
+        pack           text not null,
+        start          bigint not null
+    ) on commit delete rows;
+
     -- What each detector of the call is to become, and by how much that changes the counts of its ledger row.
     create temp table claim (
         detector       smallint not null,

@@ -81,6 +81,15 @@ def test_a_withdrawn_detector_retracts_all_of_its_alerts(whole: bool, look: psyc
     assert len(gone) == (4 if whole else 1)
 
 
+def test_a_night_counts_its_alerts_once(look: psycopg.Connection) -> None:
+    """Those of its ingests, whatever was withdrawn and undone since.  Seen red: an undo makes another ledger row."""
+    (n,) = (n for (n,) in look.execute("select count(*) from l1.alert"))
+    for _ in range(2):
+        call(look, "undo_correction", call(look, "withdraw_visit", 4, WHY), WHY)
+    assert len(retractions(look)) == 4
+    assert look.execute("select sum(n_alerts) from l1_api.night_summary").fetchone() == (n,)
+
+
 def test_a_duplicate_that_never_had_an_alert_is_not_retracted(look: psycopg.Connection) -> None:
     (twin,) = live(look, "visit = 3", "dia_object_id is null")
     call(look, "withdraw_sources", [twin], WHY)

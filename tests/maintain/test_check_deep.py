@@ -296,7 +296,8 @@ PLANTED: dict[str, dict[str, str]] = {
         "one is missing": "delete from l1.alert_image where visit = 3",
         "that of a retraction": f"""
             delete from l1.alert_image i using l1.alert a
-             where a.alert_id = {LAST_RETRACTION} and i.stamp = a.stamp and i.visit = a.visit and i.detector = a.detector""",
+             where a.alert_id = {LAST_RETRACTION}
+               and (i.visit, i.detector, i.stamp) = (a.visit, a.detector, a.stamp)""",
     },
     "broken_alert_versions": {
         "no such object": f"update l1.alert set dia_object_id = 4711 where alert_id = {LAST_ALERT.format('detection')}",
