@@ -7,6 +7,7 @@
 ...     print(batch)
 """
 
+from l1db.alert.avro import read_packet
 from l1db.client import Client
 from l1db.errors import BadRow, DatabaseError, InputError, L1dbError, RefusedError, SettingsError
 from l1db.listen import Alert, AlertBatch, listen
@@ -27,4 +28,5 @@ __all__ = [
     "SettingsError",
     "Visit",
     "listen",
+    "read_packet",
 ]

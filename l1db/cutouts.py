@@ -24,6 +24,7 @@ are rows of one array of records, in which the pixels and those numbers are fiel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from astropy.io import fits
@@ -118,8 +119,8 @@ class _Layout:
         self.no_data = np.array(1 << planes["NO_DATA"], dtype=np.uint32).astype(np.int32)
         self.crpix = [float(value) for value in exposure.wcs.wcs.crpix]
         # At the centre of a pixel such a model looks the same everywhere.
-        constant = isinstance(exposure.psf, GaussianPsf | MoffatPsf | ImagePsf)
-        self.constant_psf = exposure.psf.stamps([0.0], [0.0]) if constant else None
+        psf = exposure.psf
+        self.constant_psf = _centred(psf) if isinstance(psf, GaussianPsf | MoffatPsf | ImagePsf) else None
         corner = [fits.Card(f"CUTMIN{axis}", 0, "first pixel on the detector, from 0, less 1") for axis in "XY"]
         axes, *wcs = [card for card in wcs_cards(exposure) if card.keyword not in _PATCHED]  # WCSAXES comes first
         crpix = [fits.Card(f"CRPIX{i}", 0.0, "Pixel coordinate of reference point") for i in (1, 2)]
@@ -173,6 +174,12 @@ class _Layout:
             content += bytes(-(-4 * width**2 // _BLOCK) * _BLOCK)
         names, (forms, offsets) = list(formats), zip(*formats.values(), strict=True)
         return content, np.dtype({"names": names, "formats": forms, "offsets": offsets, "itemsize": len(content)})
+
+
+@lru_cache(maxsize=64)
+def _centred(psf: GaussianPsf | ImagePsf | MoffatPsf) -> FloatArray:
+    """A PSF at the centre of a pixel; images of one visit often have the same, which then is made once."""
+    return psf.stamps([0.0], [0.0])
 
 
 def _header(name: str | None, bitpix: int, cards: Sequence[fits.Card]) -> bytes:

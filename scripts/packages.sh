@@ -1,8 +1,9 @@
 #!/bin/sh
-# Distribution packages, installed only where missing.  Usage: scripts/packages.sh [required | optional]
+# Distribution packages, installed only where missing.  Usage: scripts/packages.sh [required | optional | peers]
 #
 # required: PostgreSQL with q3c and PostGIS (not when L1DB_DSN names a server), and a Python that can make a venv.
 # optional: plpgsql_check, which the tests use; pgsphere, which l1db uses where present.  Neither can fail the set-up.
+# peers: Java and Maven, by which the tests have a real Kafka.  Only asked for by name, since nobody else needs them.
 # shellcheck disable=SC2086  # lists of packages are split into words on purpose
 set -eu
 cd "$(dirname "$0")/.."
@@ -173,11 +174,28 @@ optional() {
     fi
 }
 
+peers() {
+    java=default-jre-headless
+    maven=maven
+    ! command -v java >/dev/null || java=
+    ! command -v mvn >/dev/null || maven=
+    [ -n "$java$maven" ] || return 0
+
+    if ! may_install; then
+        say "optional, not installed (needs root):$(printf ' %s' $java $maven)"
+        return 0
+    fi
+    apt_has $java $maven || apt_update
+    say "installing$(printf ' %s' $java $maven) (optional)"
+    apt_install $java $maven || say "no Java and Maven here: Kafka is tested on librdkafka's mock only"
+}
+
 apt_log=$(mktemp)
 trap 'rm -f "$apt_log"' EXIT
 case "${1:-all}" in
 required) required ;;
 optional) optional ;;
+peers) peers ;;
 all) required && optional ;;
-*) fail "usage: scripts/packages.sh [required | optional]" ;;
+*) fail "usage: scripts/packages.sh [required | optional | peers]" ;;
 esac

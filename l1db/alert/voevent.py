@@ -34,7 +34,6 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, partial
 from itertools import accumulate, product
@@ -63,19 +62,48 @@ HISTORY = (
 
 _SHED = ("science", "template", "difference")
 _LONGEST_TEXTS = (None, 4096, 1024, 256, 64, 16)
-_LONGEST_DESCRIPTION = 48
 
-# What the comments of these tables say of a column, the first that has it.
+# What comments in the database say of units, the first of these tables that has the column.
 _TABLES = {
-    "alert": ("alert", "survey"),
+    "alert": ("alert",),
     "dia_object": ("dia_object",),
     "dia_object_band": ("dia_object_band",),
     "image_metadata": ("alert_image", "visit_detector", "visit"),
 }
+
+# Where neither name nor UCD tell.  Not the comments of the database: these may be reworded, packets may not.
 _DESCRIPTIONS = {
-    "survey_name": "Name of the survey",
+    "alert_id": "Counted by this database",
+    "kind": "detection, forced or retraction",
+    "stamp": "As of this time the database says what is said here",
+    "dia_object_version": "validity_start of the version that this transaction opened",
+    "survey_version": "Rules under which the alert was issued",
     "first_alert_id": "First alert of this DiaObject",
     "retracted_alert_id": "The alert that is withdrawn",
+    "midpoint_mjd_tai": "Middle of the exposure, MJD TAI",
+    "ra": "ICRS",
+    "dec": "ICRS",
+    "ra_err": "1 sigma, including cos(dec)",
+    "dec_err": "1 sigma",
+    "x": "(0, 0) is the centre of the lower left pixel",
+    "ap_flux": "Aperture flux on the difference image",
+    "psf_flux": "PSF flux on the difference image",
+    "science_flux": "PSF flux on the science image, at this position",
+    "template_flux": "PSF flux on the template, at this position",
+    "snap_diff_flux": "PSF flux on the difference of the snaps, second minus first",
+    "reliability": "Probability that the source is astrophysical",
+    "is_forced": "Measured at the position of a DiaObject, not detected",
+    "is_precovery": "Forced after the fact, on a cached image",
+    "time_withdrawn": "When this source was withdrawn",
+    "validity_start": "Since when this version holds",
+    "n_dia_sources": "Detections in the history window",
+    "n_forced": "Forced measurements in the history window",
+    "pm_ra": "Including cos(dec)",
+    "pm_chi2": "With 2 pm_ndata - 4 degrees of freedom",
+    "psf_fwhm": "Full width at half maximum",
+    "zero_point": "Magnitude of one count per second",
+    "flux_noise": "Noise of a point source's flux",
+    "wcs": "FITS cards, one a line",
 }
 _TITLES = {
     "detection": "Detection on a difference image",
@@ -196,48 +224,33 @@ def _utc(mjd_tai: NDArray[np.float64], precision: int) -> list[str]:
 # ------------------------------------------------------------------------------------------- what columns mean
 
 
-@dataclass(frozen=True)
-class _Meaning:
-    unit: str
-    description: str
-
-
 @cache
-def _meaning(group: str, name: str) -> _Meaning:
-    """Unit, as VOUnits spell it, and description of a column; both empty where nobody says."""
+def _unit(group: str, name: str) -> str:
+    """Unit of a column, as VOUnits spell it; empty where it has none."""
     if group == "dia_source":
-        if (known := BY_NAME.get(name)) is None:
-            return _Meaning("", "")
-        unit, description, is_timestamp = known.unit, known.description, known.sql_type == "timestamptz"
+        known = BY_NAME.get(name)
+        unit, is_timestamp = (known.unit, known.sql_type == "timestamptz") if known else ("", False)
     else:
-        from sqlalchemy import DateTime
+        from sqlalchemy import DateTime  # here, as it takes longer to load than most commands to run
 
         from l1db.models import metadata
 
         tables = [metadata.tables.get(f"l1.{table}") for table in _TABLES[group]]
         column = next((table.columns[name] for table in tables if table is not None and name in table.columns), None)
         if column is None:
-            return _Meaning("", _DESCRIPTIONS.get(name, ""))
-        comment = column.comment or ""
-        stated = re.search(r" \[([^]]+)\]", comment)
+            return ""
+        stated = re.search(r" \[([^]]+)\]", column.comment or "")
         unit, is_timestamp = stated[1] if stated else "", isinstance(column.type, DateTime)
-        description = re.split(r" \[|; NULL", comment)[0]
-    if is_timestamp:  # it has left the database as a number
-        unit, description = "d", description.removesuffix(" (database time)") + ", MJD TAI"
-    return _Meaning(unit.replace("pixel", "pix"), description)
+    return "d" if is_timestamp else unit.replace("pixel", "pix")  # timestamps have left the database as MJD
 
 
 def _attributes(group: str, name: str, data_type: str) -> str:
-    given = {"name": name, "ucd": ucd(name), "unit": _meaning(group, name).unit, "dataType": data_type}
+    given = {"name": name, "ucd": ucd(name), "unit": _unit(group, name), "dataType": data_type}
     return " ".join(f'{key}="{_escape(value)}"' for key, value in given.items() if value)
 
 
-def _description(group: str, name: str) -> str:
-    """What a column means, where it is short and its name alone does not tell: what fills packets has to be useful."""
-    text = _meaning(group, name).description
-    if not 0 < len(text) <= _LONGEST_DESCRIPTION or name.endswith("_err"):
-        return ""
-    return f"<Description>{_escape(text)}</Description>"
+def _description(name: str) -> str:
+    return f"<Description>{_escape(_DESCRIPTIONS[name])}</Description>" if name in _DESCRIPTIONS else ""
 
 
 def _data_type(column: WireColumn) -> str:
@@ -247,11 +260,10 @@ def _data_type(column: WireColumn) -> str:
 class _Params:
     """The Params of a table's rows: what is the same in all of them, and the values."""
 
-    def __init__(self, group: str, rows: Rows, *, described: bool = True) -> None:
+    def __init__(self, group: str, rows: Rows) -> None:
         self._columns = []
         for name, column in rows.columns.items():
-            # Flags are many, and say in their names what they mean.
-            tail = _description(group, name) if described and column.values.dtype.kind != "b" else ""
+            tail = _description(name)
             self._columns.append(
                 (
                     f'<Param {_attributes(group, name, _data_type(column))} value="',
@@ -279,14 +291,17 @@ class _History:
             '<Table name="history">\n<Description>Previous DiaSources, oldest first: detections, forced measurements, '
             "precovery</Description>\n"
             + "".join(
-                f"<Field {_attributes('dia_source', name, _data_type(column))}>"
-                f"{_description('dia_source', name)}</Field>\n"
+                f"<Field {_attributes('dia_source', name, _data_type(column))}>{_description(name)}</Field>\n"
                 for name, column in columns
             )
             + "<Data>\n"
         ).encode()
         self._tail = b"</Data>\n</Table>\n"
-        least = len("<TR></TR>\n") + len("<TD/>") * max(len(columns), 1)
+        # No row is shorter: numbers have a digit where none is missing.
+        least = len("<TR></TR>\n") + sum(
+            len("<TD>0</TD>") if column.values.dtype.kind != "O" and column.present.all() else len("<TD/>")
+            for _, column in columns
+        )
         first = np.maximum(bounds[:-1], bounds[1:] - (MAX_BYTES // least + 1))
         lengths = bounds[1:] - first
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -351,7 +366,7 @@ class _Events:
         self._alert_params = _Params("alert", alert)
         self._source_params = _Params("dia_source", source)
         self._object_params = _Params("dia_object", content.object)
-        self._band_params = _Params("dia_object_band", content.band, described=False)
+        self._band_params = _Params("dia_object_band", content.band)
         self._image_params = _Params("image_metadata", content.image)
         self._band_bounds = content.band_bounds.tolist()
         self._bands = _values(content.band, "band")

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import fastavro.schema
 import numpy as np
 import pytest
-from lsst.alert.packet import Schema
+from lsst.alert.packet import Schema, get_schema_path
 
 from bench.packets import content as made_up
 from l1db.alert import avro
-from l1db.alert.avro import framing, schemas
+from l1db.alert.avro import encode, framing, schemas
 from l1db.alert.content import Content, Rows
 from l1db.binary_copy import WireColumn
 from l1db.errors import InputError
@@ -297,12 +298,13 @@ def test_no_alerts_are_no_packets(format: str) -> None:
     assert avro.build(made_up(np.random.default_rng(9), 0, 0), format) == []
 
 
-def test_a_real_packet_is_laid_out_as_ours(shared_data: Path) -> None:
-    """Rubin sends null for no previous sources and an empty array for no forced ones, framed as ours."""
+def test_a_real_packet_of_rubin_has_null_and_an_empty_array_where_ours_have(shared_data: Path) -> None:
+    """It is of a first detection, and framed as ours."""
     real = (shared_data / "alerts" / "rubin" / "7912941781254298.avro").read_bytes()
     assert framing.number_of(real) == 900
-    with pytest.raises(InputError, match=r"schema 0x384 .* not known; known are 0x44d \(lsst.v11_1\), 0x6c310064"):
-        avro.read_packet(real)
+    schema = fastavro.schema.load_schema(str(Path(get_schema_path("9", "0")) / "lsst.v9_0.alert.avsc"))
+    record: Any = fastavro.schemaless_reader(io.BytesIO(real[5:]), schema, None)
+    assert (record["prvDiaSources"], record["prvDiaForcedSources"]) == (None, [])
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -323,6 +325,12 @@ def test_damaged_packets_are_refused_in_one_line(format: str) -> None:
         assert "\n" not in str(refusal.value)
 
 
+def test_a_schema_that_is_not_known_is_refused_with_those_that_are() -> None:
+    (packet,) = avro.build(made_up(np.random.default_rng(14), 1, 0), "l1db")
+    with pytest.raises(InputError, match=r"schema 0x384 .*; known are 0x44d \(lsst.v11_1\), 0x6c310064 \(l1db.v1_0\)"):
+        avro.read_packet(b"\0\0\0\x03\x84" + packet[5:])
+
+
 # --- versions --------------------------------------------------------------------------------------------------------
 
 
@@ -331,7 +339,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     """Makes a version 1.1, in which diaSource and imageMetadata have a field more."""
 
     def forget() -> None:
-        for cached in (schemas._versions, schemas._schema, schemas.by_id, framing._parsed):
+        for cached in (schemas._versions, schemas._schema, schemas.by_id, framing._parsed, encode._layout):
             cached.cache_clear()
 
     def make() -> None:
@@ -353,7 +361,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 
 def test_a_column_more_changes_no_byte_of_an_old_version_and_both_are_read(next_version: Callable[[], None]) -> None:
-    """Seen red with fields taken from the columns that there are, in place of those of the schema."""
+    """Seen red with the newest schema in place of the old one."""
     content = made_up(np.random.default_rng(12), 3, 4)
     before = avro.build(content, "l1db")
     assert avro.schema_version("l1db") == "1.0"

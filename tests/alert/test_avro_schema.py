@@ -63,7 +63,7 @@ def structure(fields: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def test_lsst_11_1_is_lsst_11_1() -> None:
-    """Names, types, order and defaults of every record.  Seen red with two columns exchanged, and with one not null."""
+    """Names, types, order and defaults of every record.  Seen red with two columns exchanged, and with x nullable."""
     ours, theirs = records(avro.schema("lsst-11.1")), lsst_records()
     del theirs["ssObject"]  # of older packets; 11.1's alert has none
     assert set(ours) == set(theirs)
@@ -90,7 +90,7 @@ def columns_of(schema: Any, *, bands: bool) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("table", mapping.LEFT_OUT)
 def test_every_column_is_in_a_packet_or_left_out_for_a_reason(connection: psycopg.Connection, table: str) -> None:
-    """A new column is to be mapped, or named in LEFT_OUT.  Seen red with columns added to the tables here."""
+    """A new column is to be mapped, or named in LEFT_OUT.  Seen red with columns taken out of the mapping."""
     if table == "alert_image" and connection.execute("select to_regclass('l1.alert_image')").fetchone() == (None,):
         pytest.skip("there is no table alert_image")
     stored = {
@@ -127,7 +127,7 @@ def test_image_metadata_are_columns_that_are_stored(connection: psycopg.Connecti
 
 
 def test_the_newest_file_is_what_mapping_and_models_make() -> None:
-    """Seen red with a column more in the mapping, and with another unit."""
+    """Seen red with a column less in the mapping, and with another unit."""
     assert avro.schema("l1db") == generate("l1db"), (
         f"packets of l1db would not be of version {L1DB_VERSION} any more: raise L1DB_VERSION in "
         "l1db/alert/avro/schemas.py and run python -m l1db.alert.avro"
@@ -151,12 +151,12 @@ def test_l1db_has_all_of_lsst_and_more() -> None:
 
 
 def test_forced_records_have_all_that_a_forced_row_carries() -> None:
-    """What `force_objects` writes."""
+    """What `force_objects` writes.  Seen red with psf_chi2 left out."""
     text = (code.part("sql") / "measure" / "force_objects.sql").read_text(encoding="utf-8")
     found = re.search(r"insert into l1\.dia_source \(([^)]*)\)", text)
     assert found
     written = {name.strip() for name in found[1].split(",")}
-    told = {to_snake(field["name"]) for field in records(avro.schema("l1db"))["diaForcedSource"]}
+    told = {to_snake(field["name"]) for field in records(generate("l1db"))["diaForcedSource"]}
     assert {"forced_flags", "snap_diff_flux", "psf_chi2"} < written <= set(BY_NAME)
     assert written - told == {"is_forced", "dia_source_id"}
     assert {"dia_forced_source_id", "is_precovery"} < told
@@ -186,6 +186,7 @@ def test_fields_tell_meaning_and_unit() -> None:
                     if field.endswith("MjdTai"):
                         assert unit == "d]", field
                 assert len(units) > 3
+                assert not re.search("NULL|psf_flux|dia_source|pm_ra", " ".join(field["doc"] for field in fields))
 
 
 def test_ids_and_names_of_versions() -> None:
@@ -215,7 +216,7 @@ def test_whoever_changes_a_schema_changes_a_copy() -> None:
 def test_the_schema_in_a_header_decodes_a_packet(format: str) -> None:
     header = avro.header_schema(format)
     assert len(header) < 4096
-    assert header == avro.header_schema(format)
+    assert header[4:8] == bytes(4), "no time in it: always the same bytes"
     (packet,) = avro.build(content(np.random.default_rng(1), 1, 3), format)
     schema = fastavro.parse_schema(json.loads(gzip.decompress(header)))
     stream = io.BytesIO(packet[5:])

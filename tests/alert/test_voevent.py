@@ -627,3 +627,36 @@ def test_values_under_a_null_do_not_matter() -> None:
         for name, column in content.source.columns.items()
     }
     assert build(replace(content, source=replace(content.source, columns=scrambled))) == build(content)
+
+
+def test_bytes_stay_what_they_are() -> None:
+    """Whoever changes what is built from the same content changes the packets of all alerts that were ever issued."""
+    content = contents(n_history=2, bands=("r",), compressed={"difference": b"FITS"})
+    alert, source, history = content.alert, content.source, content.history
+    for name, values in {"stamp": [61001.0], "first_alert_id": [7], "alert_id": [12]}.items():
+        alert = with_column(alert, name, values)
+    given = {"ra": 10.25, "dec": -5.0, "ra_err": 3e-5, "dec_err": None, "psf_flux": 1e6, "midpoint_mjd_tai": 61000.5}
+    for name, value in given.items():
+        source = with_column(source, name, [value])
+    for name, values in {
+        "dia_source_id": [3, 4], "midpoint_mjd_tai": [60000.5, 60001.5], "psf_flux": [None, 0.1],
+        "band": ["r", "a<b"], "is_forced": [True, False],
+    }.items():  # fmt: skip
+        history = with_column(history, name, values)
+    document = one(
+        replace(
+            content,
+            alert=only(alert, "alert_id kind dia_source_id stamp database_id survey_name ivo_authority first_alert_id"),
+            source=only(source, "dia_source_id ra dec ra_err dec_err psf_flux midpoint_mjd_tai"),
+            object=only(with_column(content.object, "n_dia_sources", [3]), "n_dia_sources"),
+            band=only(with_column(content.band, "psf_flux_mean", [2.5]), "band psf_flux_mean"),
+            history=only(history, "dia_source_id midpoint_mjd_tai psf_flux band is_forced"),
+            image=only(with_column(content.image, "zero_point", [31.4]), "zero_point"),
+        )
+    )
+    assert document == (Path(__file__).parent / "voevent.xml").read_bytes()
+
+
+def only(table_rows: Rows, names: str) -> Rows:
+    """The same rows, with some of the columns."""
+    return replace(table_rows, columns={name: table_rows[name] for name in names.split()})

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise, repeat
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from l1db.alert.avro import mapping
 from l1db.alert.avro.framing import frame, long
-from l1db.alert.avro.schemas import Schema, schema, schema_id
+from l1db.alert.avro.schemas import Schema, schema, schema_id, schema_version
 from l1db.alert.content import CUTOUT_KINDS, Content
 from l1db.binary_copy import WireColumn
 from l1db.names import to_snake
@@ -50,24 +51,59 @@ def build(content: Content, format: str) -> list[bytes]:
         One packet per alert: a zero byte, the schema's number in four bytes, big-endian, and Avro.  The same content
         gives the same bytes.
     """
-    return _build(content, schema(format), frame(schema_id(format)))
-
-
-def _build(content: Content, of: Schema, head: bytes) -> list[bytes]:
     n = len(content)
-    pieces = [repeat(head, n), *_Writer(content, of).pieces()]
-    return [b"".join(parts) for parts in zip(*pieces, strict=True)] if n else []
+    head = frame(schema_id(format))
+    writer = _Writer(content, _layout(format, schema_version(format)))
+    return [b"".join(parts) for parts in zip(repeat(head, n), *writer.pieces(), strict=True)] if n else []
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a record: the column it comes from, its type, and whether it may be null."""
+
+    column: str
+    type: str
+    null: bool
+
+    @classmethod
+    def of(cls, part: Schema) -> _Field:
+        kind = part["type"]
+        return cls(to_snake(part["name"]), kind[1] if isinstance(kind, list) else kind, isinstance(kind, list))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A schema taken apart: the fields of the packet, and those of every record in it by its full name."""
+
+    fields: Sequence[Schema]
+    records: Mapping[str, Sequence[_Field]]
+
+
+@cache
+def _layout(format: str, version: str) -> _Layout:
+    records: dict[str, Sequence[_Field]] = {}
+
+    def collect(part: Any) -> None:
+        if isinstance(part, list):
+            for item in part:
+                collect(item)
+        elif isinstance(part, dict) and part["type"] == "record":
+            records[part["name"]] = [_Field.of(item) for item in part["fields"]]
+        elif isinstance(part, dict):
+            collect(part.get("items", part["type"]))
+
+    fields = schema(format, version)["fields"]
+    collect(fields)
+    return _Layout(fields, records)
 
 
 class _Writer:
     """The pieces of packets, in the order of the schema."""
 
-    def __init__(self, content: Content, of: Schema) -> None:
+    def __init__(self, content: Content, layout: _Layout) -> None:
         self.content = content
         self.n = len(content)
-        self.schema = of
-        self.records: dict[str, list[_Field]] = {}
-        self._collect(of)
+        self.layout = layout
         history = content.history
         forced = history["is_forced"].values.astype(bool) if len(history) else np.zeros(0, dtype=bool)
         self.detected, self.forced = np.flatnonzero(~forced), np.flatnonzero(forced)
@@ -75,7 +111,7 @@ class _Writer:
     def pieces(self) -> Iterator[Sequence[bytes] | repeat[bytes]]:
         """Piece after piece, each of all packets."""
         plain: list[_Field] = []
-        for part in self.schema["fields"]:
+        for part in self.layout.fields:
             if _is_plain(part["type"]):
                 plain.append(_Field.of(part))
                 continue
@@ -144,7 +180,7 @@ class _Writer:
             kind, branch = kind[1], _VALUE
         empty = _NULL if branch and part["name"] in _NONE_IS_NULL else branch + b"\0"
         starts = np.asarray(bounds) if index is None else np.searchsorted(index, bounds)
-        rows = self._rows(self._records(kind["items"]), columns, index, int(starts[-1]) if len(starts) else 0)
+        rows = self._rows(self._record(kind["items"]), columns, index, int(starts[-1]) if len(starts) else 0)
         ends = rows.ends[starts].tolist()
         counts = np.diff(starts).tolist()
         heads = {count: branch + long(count) for count in set(counts)}
@@ -158,41 +194,13 @@ class _Writer:
     ) -> _Rows:
         return _encode([(wanted, columns[wanted.column]) for wanted in fields], self.n if n is None else n, index)
 
-    def _fields(self, part: Schema) -> list[_Field]:
+    def _fields(self, part: Schema) -> Sequence[_Field]:
         kind = part["type"]
-        return self._records(kind[1] if isinstance(kind, list) else kind)
+        return self._record(kind[1] if isinstance(kind, list) else kind)
 
-    def _records(self, kind: Schema | str) -> list[_Field]:
-        return self.records[kind if isinstance(kind, str) else kind["name"]]
-
-    def _collect(self, part: Any) -> None:
-        """The fields of every record by its full name, which is what a schema calls it by when it comes again."""
-        if isinstance(part, list):
-            for item in part:
-                self._collect(item)
-        elif isinstance(part, dict):
-            if part["type"] == "record" and part is not self.schema:
-                self.records[part["name"]] = [_Field.of(item) for item in part["fields"]]
-            elif part["type"] == "record":
-                self._collect(part["fields"])
-            elif part["type"] == "array":
-                self._collect(part["items"])
-            else:
-                self._collect(part["type"])
-
-
-@dataclass(frozen=True)
-class _Field:
-    """A field of a record: the column it comes from, its type, and whether it may be null."""
-
-    column: str
-    type: str
-    null: bool
-
-    @classmethod
-    def of(cls, part: Schema) -> _Field:
-        kind = part["type"]
-        return cls(to_snake(part["name"]), kind[1] if isinstance(kind, list) else kind, isinstance(kind, list))
+    def _record(self, kind: Schema | str) -> Sequence[_Field]:
+        """The fields of a record, which stands in the schema once, and by its name when it comes again."""
+        return self.layout.records[kind if isinstance(kind, str) else kind["name"]]
 
 
 def _is_plain(kind: Any) -> bool:

@@ -107,7 +107,7 @@ def by_id(number: int) -> tuple[str, str]:
     known = {schema_id(family, of): (family, of) for family in ("lsst", "l1db") for of in _versions(family)}
     if number not in known:
         raise InputError(
-            f"schema {number:#x} of a packet is not known; known are "
+            f"schema {number:#x} of a packet is not known here, perhaps to a newer l1db; known are "
             + ", ".join(f"{id_:#x} ({_namespace(*of)})" for id_, of in known.items())
         )
     return known[number]
@@ -248,13 +248,18 @@ class _Models:
         from l1db.models.schema import SQL_TYPES
 
         self._tables = {name: metadata.tables[f"{SCHEMA}.{name}"].c for name in mapping.LEFT_OUT if name in _MODELLED}
+        self._names = {column.name for table in self._tables.values() for column in table}
         self._sql = {type(of): name for name, of in SQL_TYPES.items()}
 
     def field(self, table: str, name: str, *, null: bool | None = None, prefix: str = "") -> Schema:
-        """One field; whether it may be null as the model says, or as said here."""
+        """One field; whether it may be null as the model says, or as said here.
+
+        Its ``doc`` is the comment of the column, which calls other columns as packets do.
+        """
         column = self._tables[table][name]
         avro = "float" if prefix and name in mapping.LSST_REAL else _AVRO[self._sql[type(column.type)]]
-        doc = (column.comment or "").replace("(database time)", "(database time), MJD TAI [d]")
+        doc = (column.comment or "").replace("(database time)", "(database time), MJD TAI [d]").replace("NULL", "null")
+        doc = re.sub(r"\w+", lambda word: to_packet(word[0]) if word[0] in self._names else word[0], doc)
         return _field(prefix + to_packet(name), avro, bool(column.nullable) if null is None else null, doc)
 
     def fields(self, table: str, names: Iterable[str], not_null: Sequence[str] | None = None) -> list[Schema]:

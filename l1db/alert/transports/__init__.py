@@ -108,6 +108,8 @@ class Outcome:
 
 def as_line(text: object) -> str:
     """What a peer said, or an error, as one line that fits a ledger."""
+    if isinstance(text, OSError) and text.strerror:
+        text = text.strerror
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= 300 else line[:297] + "..."
 

@@ -158,6 +158,7 @@ def _session(values: dict[str, Any], password: str | None) -> Iterator[smtplib.S
             session.starttls(context=ssl.create_default_context())
         if password is not None:
             session.login(values["user"], password)
+        session.ehlo_or_helo_if_needed()
         yield session
     except smtplib.SMTPAuthenticationError as error:
         why = f"does not let {values['user']} in: {_said(error.smtp_code, error.smtp_error)}"

@@ -88,7 +88,7 @@ class File:
             try:
                 path = self._write(directory, of_file, batch_id)
             except OSError as error:
-                raise UnreachableError(f"{directory}: {as_line(error.strerror or error)}") from None
+                raise UnreachableError(f"{directory}: {as_line(error)}") from None
             for packet in of_file:
                 yield Outcome(packet.alert_id, "delivered", str(path.relative_to(self._directory)))
 
@@ -134,7 +134,7 @@ def probe(destination: Destination) -> str:
             _sync(partial.path)
         free = os.statvfs(directory)
     except OSError as error:
-        raise UnreachableError(f"{directory}: {as_line(error.strerror or error)}") from None
+        raise UnreachableError(f"{directory}: {as_line(error)}") from None
     return f"{directory} can be written, {free.f_bavail * free.f_frsize / 1e9:.1f} GB are free"
 
 

@@ -12,7 +12,6 @@ unless somebody raised it), the producer up to ``message_max_bytes``.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections import deque
@@ -32,8 +31,6 @@ SETTINGS = {
     "config": Setting("map", {}),
 }
 
-log = logging.getLogger(__name__)
-
 # What `send` relies on.
 _FIXED = {
     "enable.idempotence": True,
@@ -49,8 +46,9 @@ _OTHERWISE_SET = {
     "message.timeout.ms": "timeout_s",
     "delivery.timeout.ms": "timeout_s",
 }
-# Keys partition as they do in Java's producer; packets are not compressed (DMTN-248), unless `config` says so.
-_DEFAULTS = {"partitioner": "murmur2_random", "compression.type": "none", "client.id": "l1db"}
+# Unless `config` says so: keys partition as they do in Java's producer, packets are not compressed (DMTN-248), and
+# librdkafka does not write on standard error what it reports as an error as well.
+_DEFAULTS = {"partitioner": "murmur2_random", "compression.type": "none", "client.id": "l1db", "log_level": 0}
 _SECRET = re.compile(r"password|secret|ssl\.key\.pem|sasl\.jaas|oauthbearer\.config", re.IGNORECASE)
 
 # Errors that are about the cluster, the topic or our rights, and not about the message.
@@ -238,7 +236,7 @@ def probe(destination: Destination) -> str:
 def _producer(destination: Destination, note: Callable[[Any], None]) -> Any:
     from confluent_kafka import Producer
 
-    return Producer(_configuration(destination, note), logger=log)
+    return Producer(_configuration(destination, note))
 
 
 def _configuration(destination: Destination, note: Callable[[Any], None] | None) -> dict[str, Any]:

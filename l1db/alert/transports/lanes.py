@@ -41,6 +41,7 @@ class Lanes:
         self._peer = peer
         self._attempt = attempt
         self._failures = 0
+        self._counting = threading.Lock()
 
     def send(self, packets: Sequence[Packet]) -> Iterator[Outcome]:
         """As `Sender.send`.  Closed early, it waits for what is on its way."""
@@ -60,7 +61,12 @@ class Lanes:
                     for packet in chain:
                         if stop.is_set():
                             return
-                        answers.put(self._attempt(lane, packet))
+                        outcome = self._attempt(lane, packet)
+                        in_a_row = self._count(outcome)
+                        answers.put(outcome)
+                        if in_a_row >= FAILURES:
+                            stop.set()
+                            answers.put(UnreachableError(f"{self._peer}: {outcome.detail}"))
             except BaseException as error:
                 stop.set()
                 answers.put(error)
@@ -81,10 +87,6 @@ class Lanes:
                 elif isinstance(answer, BaseException):
                     trouble = trouble or answer
                 else:
-                    self._failures = self._failures + 1 if answer.state == "failed" else 0
-                    if self._failures >= FAILURES:
-                        stop.set()
-                        trouble = trouble or UnreachableError(f"{self._peer}: {answer.detail}")
                     yield answer
         finally:
             stop.set()
@@ -92,6 +94,12 @@ class Lanes:
                 thread.join()
         if trouble is not None:
             raise trouble
+
+    def _count(self, outcome: Outcome) -> int:
+        """Failures in a row so far, counted where they happen: whoever asks for outcomes may be slow."""
+        with self._counting:
+            self._failures = self._failures + 1 if outcome.state == "failed" else 0
+            return self._failures
 
 
 def _chains(packets: Sequence[Packet]) -> deque[list[Packet]]:
