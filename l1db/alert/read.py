@@ -179,9 +179,7 @@ class _Reader:
             else sql.SQL("({}).{}").format(sql.Identifier("f", composite), sql.Identifier(name))
             for name in types
         ]  # fmt: skip
-        statement = sql.SQL(
-            "copy (select f.alert_id, {} from {}({}) as f) to stdout (format binary, encoding 'UTF8')"
-        ).format(
+        statement = sql.SQL("copy (select f.alert_id, {} from {}({}) as f) to stdout (format binary)").format(
             sql.SQL(", ").join(fields),
             sql.Identifier("l1_api", function),
             sql.SQL(", ").join(sql.Literal(argument) for argument in self._arguments),
