@@ -86,6 +86,7 @@ grant execute on function
     l1_api.broken_alert_images(double precision, double precision),
     l1_api.broken_outbox(double precision, double precision),
     l1_api.broken_consumers(),
+    l1_api.broken_deliveries(),
     l1_api.broken_redirects(),
     l1_api.broken_images(),
     l1_api.broken_corrections()

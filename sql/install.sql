@@ -184,6 +184,7 @@
 \ir check/broken_retractions.sql
 \ir check/broken_alert_images.sql
 \ir check/broken_outbox.sql
+\ir check/broken_deliveries.sql
 \ir check/broken_consumers.sql
 \ir check/broken_redirects.sql
 \ir check/broken_images.sql

@@ -292,6 +292,21 @@ PLANTED: dict[str, dict[str, str]] = {
              where h.closed_reason = 'replaced' and h.dia_source_id not in (select dia_source_id from l1.alert)
                and h.dia_source_id not in (select dia_source_id from l1.dia_source) limit 1""",
     },
+    "broken_deliveries": {
+        "a packet of no alert": """
+            insert into l1.alert_packet (alert_id, format, schema_version, sha256, n_bytes)
+            values (-1, 'l1db', '1.0', sha256(''), 1)""",
+        "no alert": """
+            insert into l1.destination (destination, kind, format, settings, give_up_after)
+            values ('d', 'file', 'l1db', '{}', '1 day');
+            insert into l1.delivery (destination, alert_id, state, n_attempts, first_at, last_at)
+            values ('d', -1, 'refused', 1, now(), now())""",
+        "a packet that was not built": """
+            insert into l1.destination (destination, kind, format, settings, give_up_after)
+            values ('d', 'file', 'l1db', '{}', '1 day');
+            insert into l1.delivery (destination, alert_id, state, n_attempts, first_at, last_at)
+            select 'd', max(alert_id), 'delivered', 1, now(), now() from l1.alert""",
+    },
     "broken_alert_images": {
         "one is missing": "delete from l1.alert_image where visit = 3",
         "that of a retraction": f"""
