@@ -103,7 +103,7 @@ def take_in(dsn: str, directory: Path) -> None:
             if visit == 3:
                 with connect(dsn) as connection:
                     change_survey(
-                        connection, {"cutouts": ["difference", "science", "template"], "history_days": 0.015}, "more"
+                        connection, {"cutouts": ["difference", "science", "template"], "history_days": 0.035}, "more"
                     )
             detectors = []
             for detector, here in ((0, stars), (1, LAST)):

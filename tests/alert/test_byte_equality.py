@@ -131,7 +131,7 @@ def test_the_night_has_all_that_packets_can_say(night: Night) -> None:
         assert content.alert["first_alert_id"].present.any()
         assert content.alert["retracted_alert_id"].present.sum() == kinds["retraction"]
         history = content.history
-        assert len(history) > 50
+        assert len(history) > 25
         assert {True, False} == set(history["is_forced"].values.tolist())
         assert (np.isnan(history["snr"].values) & history["snr"].present).any()
         assert not np.signbit(history["snr"].values[np.isnan(history["snr"].values)]).any()
