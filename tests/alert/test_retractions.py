@@ -180,7 +180,8 @@ def test_ids_that_the_database_drew_are_retracted_with_the_data_they_were_of(
         client.ingest(visit(1), [DetectorData(0, seen(0))])
         client.ingest(visit(2), [DetectorData(0, seen(1), measured=measured(client))])
         client.ingest(visit(40, midpoint_mjd_tai=61_050.0), [DetectorData(0, seen(2), measured=measured(client))])
-        kinds = [(2, "forced"), (40, "forced"), (40, "forced")]
+        client.ingest(visit(50, midpoint_mjd_tai=60_950.0), [DetectorData(0, seen(1, 2), measured=measured(client))])
+        kinds = [(2, "forced"), (40, "forced"), (40, "forced"), (50, "forced")]
         assert (
             look.execute("select visit, kind from l1.alert where kind <> 'detection' order by visit").fetchall()
             == kinds
@@ -194,12 +195,12 @@ def test_ids_that_the_database_drew_are_retracted_with_the_data_they_were_of(
             " where r.kind = 'retraction' and a.kind <> 'retraction' order by 2"
         ).fetchall()
         assert told == [(2, "detection", True), (2, "forced", True)]
-        assert sum(kind == "forced" for _, kind in alerts(look)) == 5
+        assert sum(kind == "forced" for _, kind in alerts(look)) == 6
 
-        # Star 0 ends with its only detection, and with it what was forced there months after.
+        # Star 0 ends with its only detection, and with it what was forced there months before and after.
         before = len(retractions(look))
         client.ingest(visit(1), [DetectorData(0, seen(7))], mode="replace")
-        assert sorted(row[1:] for row in retractions(look)[before:]) == [(1, 0, None), (2, 0, None), (40, 0, None)]
+        assert sorted(row[1:] for row in retractions(look)[before:]) == [(number, 0, None) for number in (1, 2, 40, 50)]
     assert [(v.invariant.name, v.examples) for v in check_deep(dsn) if v.n_found] == []
 
 
