@@ -68,7 +68,16 @@ def publish(
 
     logging.basicConfig(format="l1db: %(message)s", level=logging.WARNING)
     stop = threading.Event()
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(*_: object) -> None:
+        # Whoever asks a second time, does not want to wait for a peer that hangs.
+        stop.set()
+        for number in former:
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in former:
+        signal.signal(number, end)
     publisher = Publisher(settings.dsn(), names, lease=timedelta(seconds=lease), poll=poll, once=once, stop=stop)
     ended = threading.Event()
     teller = threading.Thread(target=_tell_progress, args=(publisher, ended), daemon=True)
