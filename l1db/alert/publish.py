@@ -99,12 +99,19 @@ class Publisher:
             except psycopg.Error as error:
                 raise DatabaseError(one_line(error)) from error
         threads: dict[str, threading.Thread] = {}
+        idle = False
         while True:
             try:
                 with connect(patient_dsn(self.dsn), application_name="l1db publish") as connection:
                     connection.execute("listen l1_destination")
                     while True:
                         self._see_to(threads, destinations.find(connection))
+                        if not threads and not idle:
+                            log.warning(
+                                "no destination is enabled (l1db destination add, l1db destination enable)%s",
+                                "" if self.once else "; waiting for one",
+                            )
+                            idle = True
                         if self.once or self.stop.is_set():
                             break
                         await_doorbell(connection, _LOOK_INTERVAL, self.stop)

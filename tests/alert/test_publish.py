@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,31 +11,8 @@ import pytest
 from l1db.alert import publish
 from l1db.alert.transports import Outcome, Packet, webhook
 from tests.alert.publishing import Night, all_of
-from tests.conftest import Server
 from tests.peers.listeners import closed_port
 from tests.peers.receiver import Receiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture(scope="module")
-def shared_dsn(server: Server) -> Iterator[str]:
-    """One database for all tests here: what they leave behind is cleared away."""
-    dsn = server.clone("seed")
-    yield dsn
-    server.drop(dsn)
-
-
-@pytest.fixture
-def night(shared_dsn: str, receiver: Receiver, tmp_path: Path) -> Iterator[Night]:
-    night = Night(shared_dsn, receiver, tmp_path)
-    yield night
-    night.clear()
 
 
 def test_every_alert_goes_to_every_destination_once(night: Night) -> None:
