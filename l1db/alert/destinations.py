@@ -88,8 +88,9 @@ def change(connection: psycopg.Connection[Any], name: str, changes: Mapping[str,
 
 
 def check_selection(connection: psycopg.Connection[Any], selection: str) -> None:
-    """Raise InputError if a selection is not one SQL condition on ``alert_candidate``."""
-    select(connection, selection, [])
+    """Raise InputError if a selection is not one SQL condition on ``alert_candidate``, tried on the newest alert."""
+    newest = connection.execute("select alert_id from l1.alert order by alert_id desc limit 1").fetchall()
+    select(connection, selection, [alert_id for (alert_id,) in newest])
 
 
 def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Sequence[int]) -> set[int]:

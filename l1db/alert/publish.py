@@ -3,8 +3,9 @@
 Every destination has a consumer of alerts and, in each publisher, a thread and a connection; so a dead one delays
 nobody.  A batch is sent packet by packet; what became of each stands in the ledger (``l1.delivery``) before the batch
 is acknowledged.  Whoever dies in between leaves a batch whose lease runs out; the next one sends what the ledger does
-not have.  So each alert arrives at least once, and twice only where a publisher died, or lost the database, between the
-peer's answer and the ledger.
+not have.  Whoever loses the database keeps in mind what was sent until it is back.  So each alert arrives at least
+once, and twice only where a publisher died between the peer's answer and the ledger, or was without the database for
+longer than its lease.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,7 +24,7 @@ import psycopg
 from l1db.alert import destinations
 from l1db.alert.cutouts import Archive, ArchiveUnwritableError
 from l1db.alert.packets import build
-from l1db.alert.transports import Destination, Outcome, Packet, Sender, UnreachableError
+from l1db.alert.transports import Destination, Outcome, Packet, Sender, UnreachableError, as_line
 from l1db.alert.transports.open import open_sender
 from l1db.connection import await_doorbell, connect, one_line, patient_dsn
 from l1db.errors import DatabaseError, InputError, L1dbError
@@ -36,9 +37,10 @@ LEASE = timedelta(seconds=60)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _STOP_INTERVAL = 0.25  # seconds between looks at whether to stop
 _FLUSH_INTERVAL = 0.5  # seconds after which outcomes are entered into the ledger
+_PIECE = 250  # most packets that are built at once
 _LOOK_INTERVAL = 5.0  # seconds between looks at which destinations there are
 _DIFFERS = "the packet is not the one that was built first: see l1db alert show --regenerate"
-_DETAIL = 500  # characters of what a peer said that are kept
+_REMOVED = ("L1D01", "L1A04")  # errors of a destination, or its consumer, that is no more
 
 
 @dataclass
@@ -97,36 +99,74 @@ class Publisher:
             except psycopg.Error as error:
                 raise DatabaseError(one_line(error)) from error
         threads: dict[str, threading.Thread] = {}
-        for name in self._present():
-            if name in threads and (threads[name].is_alive() or self.once):
-                continue
-            tally = self.tallies.setdefault(name, Tally())
-            worker = _Worker(self, name, tally)
-            threads[name] = threading.Thread(target=worker.run, name=f"publish {name}", daemon=True)
-            threads[name].start()
+        idle = False
+        while True:
+            try:
+                with connect(patient_dsn(self.dsn), application_name="l1db publish") as connection:
+                    connection.execute("listen l1_destination")
+                    while True:
+                        self._see_to(threads, destinations.find(connection))
+                        if not threads and not idle:
+                            log.warning(
+                                "no destination is enabled (l1db destination add, l1db destination enable)%s",
+                                "" if self.once else "; waiting for one",
+                            )
+                            idle = True
+                        if self.once or self.stop.is_set():
+                            break
+                        await_doorbell(connection, _LOOK_INTERVAL, self.stop)
+                break
+            except (psycopg.Error, DatabaseError) as error:
+                log.warning("destinations cannot be listed: %s", one_line(error))
+                if self.once or self.stop.wait(_LOOK_INTERVAL):
+                    break
         for thread in threads.values():
             thread.join()
         return self.tallies
 
-    def _present(self) -> Iterator[str]:
-        """The destinations there are, again and again, until the publisher is to stop; with ``once``, once."""
-        while True:
-            try:
-                with connect(self.dsn, application_name="l1db publish") as connection:
-                    present = destinations.find(connection)
-                yield from (
-                    row.destination.name
-                    for row in present
-                    if row.is_enabled and (not self.names or row.destination.name in self.names)
-                )
-            except (psycopg.Error, DatabaseError) as error:
-                log.warning("destinations cannot be listed: %s", one_line(error))
-            if self.once or self.stop.wait(_LOOK_INTERVAL):
-                return
+    def _see_to(self, threads: dict[str, threading.Thread], present: Sequence[destinations.Row]) -> None:
+        """Have a thread at work for each destination that is to be served."""
+        for row in present:
+            name = row.destination.name
+            if not row.is_enabled or (self.names and name not in self.names) or self.stop.is_set():
+                continue
+            if name not in threads or not threads[name].is_alive():
+                worker = _Worker(self, name, self.tallies.setdefault(name, Tally()))
+                threads[name] = threading.Thread(target=worker.run, name=f"publish {name}", daemon=True)
+                threads[name].start()
 
 
 class _GoneError(Exception):
-    """The destination was removed or disabled."""
+    """The destination was removed or disabled, or the publisher is to stop."""
+
+
+@dataclass
+class _Batch:
+    """Alerts that are this worker's for a while: a batch of the outbox or, without an id, what failed and is due again.
+
+    ``packets`` are those that are built and have no outcome yet, ``done`` the alerts that have one.
+    """
+
+    batch_id: int | None
+    alert_ids: list[int]
+    leased_until: float
+    packets: dict[int, Packet] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    passed_over: int = 0
+
+
+class _Pause:
+    """Twice as long each time, until something works again."""
+
+    def __init__(self) -> None:
+        self._next = _FIRST_PAUSE
+
+    def reset(self) -> None:
+        self._next = _FIRST_PAUSE
+
+    def take(self) -> float:
+        pause, self._next = self._next, min(2 * self._next, _LONGEST_PAUSE)
+        return pause * random.uniform(0.5, 1.0)
 
 
 class _Worker:
@@ -135,11 +175,16 @@ class _Worker:
     def __init__(self, publisher: Publisher, name: str, tally: Tally) -> None:
         self._publisher, self._name, self._tally = publisher, name, tally
         self._consumer = f"destination:{name}"
+        self._lease = publisher.lease
         self._sender: tuple[Destination, Sender] | None = None
-        self._pause = _FIRST_PAUSE
+        self._pause_of_database, self._pause_of_peer = _Pause(), _Pause()
         self._patient = patient_dsn(publisher.dsn)
+        self._held: _Batch | None = None
+        self._unrecorded: list[Outcome] = []
+        self._lost: str | None = None
 
     def run(self) -> None:
+        publisher = self._publisher
         try:
             while True:
                 try:
@@ -151,31 +196,65 @@ class _Worker:
                 except _GoneError:
                     return
                 except (psycopg.Error, DatabaseError) as error:
+                    if isinstance(error, psycopg.Error) and error.sqlstate in _REMOVED:
+                        return
                     why = one_line(error)
                 except Exception as error:
                     log.exception("destination %s", self._name)
                     why = f"{type(error).__name__}: {error}"
-                self._tally.trouble = why
-                if not self._rest(why):
+                self._tally.trouble = self._lost = why
+                wait = self._pause_of_database.take()
+                if publisher.once:
+                    log.warning("destination %s: %s", self._name, why)
+                    return
+                log.warning("destination %s: %s; next attempt in %.1f s", self._name, why, wait)
+                if publisher.stop.wait(wait):
                     return
         finally:
+            self._record_the_last()
             self._close()
+
+    def _record_the_last(self) -> None:
+        """At the end, if the database was lost: one more attempt to enter into the ledger what was sent."""
+        if not self._unrecorded:
+            return
+        try:
+            with connect(self._patient, application_name=f"l1db publish {self._name}") as connection:
+                self._record(connection)
+        except (psycopg.Error, DatabaseError) as error:
+            log.warning(
+                "destination %s: what became of %d alerts is not in the ledger, so they will be sent again: %s",
+                self._name, len(self._unrecorded), one_line(error),
+            )  # fmt: skip
 
     def _serve(self, connection: psycopg.Connection[Any]) -> None:
         publisher = self._publisher
+        self._record(connection)
+        self._resume(connection)
         while not publisher.stop.is_set():
             row = self._row(connection)
+            self._pause_of_database.reset()
+            if self._tally.trouble == self._lost:
+                self._tally.trouble = None
+            # In turn, lest one keep the other waiting.
             due = self._due(connection)
-            if due:
-                self._deliver(connection, row, due, None)
-                continue
-            batch = self._next_batch(connection)
+            if due is not None:
+                self._deliver(connection, row, due)
+            batch = None if publisher.stop.is_set() else self._next_batch(connection)
             if batch is not None:
-                self._deliver(connection, row, batch[1], batch[0])
-            elif publisher.once:
-                return
-            else:
+                self._deliver(connection, row, batch)
+            if due is None and batch is None:
+                if publisher.once:
+                    return
                 self._await_doorbell(connection)
+
+    def _resume(self, connection: psycopg.Connection[Any]) -> None:
+        """Go on with the batch that was on its way when the database was lost, unless others may have it by now."""
+        held, self._held = self._held, None
+        if held is None or held.batch_id is None or time.monotonic() > held.leased_until:
+            return
+        if self._extend(connection, held):
+            self._deliver(connection, self._row(connection), held)
 
     def _row(self, connection: psycopg.Connection[Any]) -> destinations.Row:
         present = [row for row in destinations.find(connection) if row.destination.name == self._name]
@@ -183,65 +262,63 @@ class _Worker:
             raise _GoneError
         return present[0]
 
-    def _due(self, connection: psycopg.Connection[Any]) -> list[int]:
-        rows = connection.execute(
-            "select l1_api.due_deliveries(%s, 200, %s)", (self._name, self._publisher.lease)
-        ).fetchall()
-        return [alert_id for (alert_id,) in rows]
+    def _due(self, connection: psycopg.Connection[Any]) -> _Batch | None:
+        until = time.monotonic() + self._lease.total_seconds()
+        rows = connection.execute("select l1_api.due_deliveries(%s, 200, %s)", (self._name, self._lease)).fetchall()
+        return _Batch(None, [alert_id for (alert_id,) in rows], until) if rows else None
 
-    def _next_batch(self, connection: psycopg.Connection[Any]) -> tuple[int, list[int]] | None:
+    def _next_batch(self, connection: psycopg.Connection[Any]) -> _Batch | None:
         limit = 200 if self._sender is None else self._sender[1].batch_size
+        until = time.monotonic() + self._lease.total_seconds()
         rows = connection.execute(
-            "select batch_id, alert_id from l1_api.next_alerts(%s, %s, %s)",
-            (self._consumer, limit, self._publisher.lease),
+            "select batch_id, alert_id from l1_api.next_alerts(%s, %s, %s)", (self._consumer, limit, self._lease)
         ).fetchall()
-        return (rows[0][0], [alert_id for _, alert_id in rows]) if rows else None
+        return _Batch(rows[0][0], [alert_id for _, alert_id in rows], until) if rows else None
 
-    def _deliver(
-        self, connection: psycopg.Connection[Any], row: destinations.Row, alert_ids: list[int], batch_id: int | None
-    ) -> None:
+    def _deliver(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> None:
         """Send alerts until each has an outcome in the ledger, then acknowledge their batch."""
-        done: set[int] = set()
+        self._held = batch
         try:
             while True:
                 try:
-                    self._attempt(connection, row, alert_ids, batch_id, done)
+                    self._attempt(connection, row, batch)
                     break
                 except UnreachableError as error:
-                    self._note(connection, str(error))
-                    if batch_id is None:
-                        # Each of them waits twice as long as before.
-                        left = [alert_id for alert_id in alert_ids if alert_id not in done]
-                        self._record(connection, [Outcome(alert_id, "failed", str(error)) for alert_id in left], done)
-                    if not self._rest(str(error), connection, batch_id):
-                        raise _GoneError from None
-                    if batch_id is None:
-                        return
-                    row = self._row(connection)
+                    why = as_line(error)
+                self._note(connection, why)
+                if batch.batch_id is None:
+                    # Each of them waits twice as long as before.
+                    left = [alert_id for alert_id in batch.alert_ids if alert_id not in batch.done]
+                    self._enter(connection, batch, [Outcome(alert_id, "failed", why) for alert_id in left])
+                self._rest(why, connection, batch)
+                if batch.batch_id is None:
+                    break
+                row = self._row(connection)
         except _GoneError:
-            if batch_id is not None:
-                self._extend(connection, batch_id, timedelta(0))
+            if batch.batch_id is not None:
+                self._extend(connection, batch, timedelta(0))
+            self._held = None
             raise
-        if batch_id is not None:
-            connection.execute("select l1_api.ack_alerts(%s, %s)", (self._consumer, batch_id))
+        if batch.batch_id is not None:
+            connection.execute("select l1_api.ack_alerts(%s, %s)", (self._consumer, batch.batch_id))
+            self._tally.passed_over += batch.passed_over
+        self._held = None
 
-    def _attempt(
-        self,
-        connection: psycopg.Connection[Any],
-        row: destinations.Row,
-        alert_ids: list[int],
-        batch_id: int | None,
-        done: set[int],
-    ) -> None:
-        """Send what has no outcome yet; those that have are ``done``."""
-        left = alert_ids if batch_id is None else self._open(connection, row, alert_ids)
-        packets, unbuilt = self._packets(connection, row.destination.format, left)
-        self._record(connection, unbuilt, done)
-        self._send(connection, row.destination, packets, batch_id, done)
+    def _attempt(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> None:
+        """Send what has no outcome yet; when it returns, all have."""
+        left = batch.alert_ids if batch.batch_id is None else self._open(connection, row, batch)
+        unbuilt = [alert_id for alert_id in left if alert_id not in batch.packets]
+        for start in range(0, len(unbuilt), _PIECE):
+            self._keep_lease(connection, batch)
+            built, outcomes = self._build(connection, row.destination.format, unbuilt[start : start + _PIECE])
+            batch.packets |= {packet.alert_id: packet for packet in built}
+            self._enter(connection, batch, outcomes)
+        self._keep_lease(connection, batch)
+        self._send(connection, row.destination, batch, [alert_id for alert_id in left if alert_id in batch.packets])
 
-    def _open(self, connection: psycopg.Connection[Any], row: destinations.Row, alert_ids: list[int]) -> list[int]:
+    def _open(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> list[int]:
         """The alerts of a batch that are to go to the destination and are not in its ledger."""
-        rows = connection.execute("select l1_api.open_deliveries(%s, %s)", (self._name, alert_ids)).fetchall()
+        rows = connection.execute("select l1_api.open_deliveries(%s, %s)", (self._name, batch.alert_ids)).fetchall()
         left = [alert_id for (alert_id,) in rows]
         if row.selection is None or not left:
             return left
@@ -249,60 +326,83 @@ class _Worker:
             chosen = destinations.select(connection, row.selection, left)
         except InputError as error:
             raise UnreachableError(str(error)) from error
-        self._tally.passed_over += len(left) - len(chosen)
+        batch.passed_over = len(left) - len(chosen)
         return [alert_id for alert_id in left if alert_id in chosen]
 
-    def _packets(
+    def _build(
         self, connection: psycopg.Connection[Any], form: str, alert_ids: list[int]
     ) -> tuple[list[Packet], list[Outcome]]:
         """The packets of alerts, and what is to be said of those that cannot be built."""
-        if not alert_ids:
-            return [], []
         try:
             built = build(connection, alert_ids, form, self._publisher.archive)
-        except (psycopg.Error, DatabaseError):
-            raise
         except ArchiveUnwritableError as error:
             raise UnreachableError(str(error)) from error
         except Exception as error:
+            # Trouble with the database is no fault of an alert, unless it is about values.
+            if isinstance(error, psycopg.Error | DatabaseError) and not isinstance(error, psycopg.DataError):
+                raise
             if len(alert_ids) == 1:
-                said = str(error) if isinstance(error, L1dbError) else f"{type(error).__name__}: {error}"
+                said = as_line(error if isinstance(error, L1dbError) else f"{type(error).__name__}: {error}")
                 log.error("alert %s: its packet cannot be built: %s", alert_ids[0], said)
                 return [], [Outcome(alert_ids[0], "failed", f"the packet cannot be built: {said}")]
             # One of them spoils it for all: halves, until it stands alone.
             middle = len(alert_ids) // 2
-            parts = [self._packets(connection, form, part) for part in (alert_ids[:middle], alert_ids[middle:])]
+            parts = [self._build(connection, form, part) for part in (alert_ids[:middle], alert_ids[middle:])]
             return [p for packets, _ in parts for p in packets], [o for _, failed in parts for o in failed]
         differing = [Outcome(alert_id, "failed", _DIFFERS) for alert_id in sorted(built.differing)]
         return [packet for packet in built.packets if packet.alert_id not in built.differing], differing
 
     def _send(
-        self,
-        connection: psycopg.Connection[Any],
-        destination: Destination,
-        packets: Sequence[Packet],
-        batch_id: int | None,
-        done: set[int],
+        self, connection: psycopg.Connection[Any], destination: Destination, batch: _Batch, alert_ids: Sequence[int]
     ) -> None:
-        if not packets:
+        if not alert_ids:
             return
         sender = self._open_sender(destination)
-        outcomes: list[Outcome] = []
+        stop, lost = self._publisher.stop, None
         flushed = time.monotonic()
-        named = batch_id if batch_id is not None else packets[0].alert_id
+        named = batch.batch_id if batch.batch_id is not None else alert_ids[0]
         try:
-            for outcome in sender.send(packets, named):
-                outcomes.append(outcome)
-                if time.monotonic() - flushed > _FLUSH_INTERVAL:
-                    self._record(connection, outcomes, done)
-                    outcomes = []
-                    if batch_id is not None:
-                        self._extend(connection, batch_id, self._publisher.lease)
+            for outcome in sender.send([batch.packets[alert_id] for alert_id in alert_ids], named):
+                self._unrecorded.append(outcome)
+                batch.done.add(outcome.alert_id)
+                del batch.packets[outcome.alert_id]
+                if outcome.state == "delivered":
+                    self._pause_of_peer.reset()
+                if stop.is_set():
+                    sender.interrupt()
+                if lost is None and time.monotonic() - flushed > _FLUSH_INTERVAL:
                     flushed = time.monotonic()
+                    try:
+                        self._record(connection)
+                        self._keep_lease(connection, batch)
+                    except psycopg.Error as error:
+                        # What is on its way has an outcome yet; all of them wait for the database.
+                        lost = error
+                        sender.interrupt()
+        except (L1dbError, psycopg.Error):
+            raise
+        except Exception as error:
+            # A packet that the transport was not made for must not hold up the others: halves, until it stands alone.
+            self._close()
+            left = [alert_id for alert_id in alert_ids if alert_id in batch.packets]
+            if len(left) == 1:
+                log.error("destination %s: alert %s: %s", self._name, left[0], error, exc_info=True)
+                del batch.packets[left[0]]
+                self._enter(connection, batch, [Outcome(left[0], "failed", f"{type(error).__name__}: {error}")])
+                return
+            middle = len(left) // 2
+            for part in (left[:middle], left[middle:]):
+                self._send(connection, destination, batch, part)
+            return
         finally:
-            if not connection.closed:
-                self._record(connection, outcomes, done)
-        self._pause = _FIRST_PAUSE
+            if lost is None:
+                self._record(connection)
+        if lost is not None:
+            raise lost
+        if any(alert_id in batch.packets for alert_id in alert_ids):
+            if stop.is_set():
+                raise _GoneError
+            raise UnreachableError("not every packet had an outcome")
         self._note(connection, None)
 
     def _open_sender(self, destination: Destination) -> Sender:
@@ -325,7 +425,15 @@ class _Worker:
                 log.warning("destination %s: %s", self._name, error)
             self._sender = None
 
-    def _record(self, connection: psycopg.Connection[Any], outcomes: Sequence[Outcome], done: set[int]) -> None:
+    def _enter(self, connection: psycopg.Connection[Any], batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+        """Enter outcomes that no peer had a part in."""
+        self._unrecorded += outcomes
+        batch.done.update(outcome.alert_id for outcome in outcomes)
+        self._record(connection)
+
+    def _record(self, connection: psycopg.Connection[Any]) -> None:
+        """Enter into the ledger what it does not have yet.  If that fails, it is still to be entered."""
+        outcomes = self._unrecorded
         if not outcomes:
             return
         connection.execute(
@@ -334,37 +442,50 @@ class _Worker:
                 self._name,
                 [outcome.alert_id for outcome in outcomes],
                 [outcome.state for outcome in outcomes],
-                [outcome.detail and outcome.detail[:_DETAIL] for outcome in outcomes],
+                [outcome.detail and as_line(outcome.detail) for outcome in outcomes],
             ),
         )
-        done.update(outcome.alert_id for outcome in outcomes)
+        self._unrecorded = []
         for outcome in outcomes:
             setattr(self._tally, outcome.state, getattr(self._tally, outcome.state) + 1)
 
     def _note(self, connection: psycopg.Connection[Any], trouble: str | None) -> None:
         """Enter why the destination cannot be reached, or that it can, if that is news."""
         if trouble != self._tally.trouble or trouble is None:
-            connection.execute("select l1_api.note_trouble(%s, %s)", (self._name, trouble and trouble[:_DETAIL]))
+            connection.execute("select l1_api.note_trouble(%s, %s)", (self._name, trouble))
         self._tally.trouble = trouble
 
-    def _extend(self, connection: psycopg.Connection[Any], batch_id: int, lease: timedelta) -> None:
-        connection.execute("select l1_api.extend_lease(%s, %s, %s)", (self._consumer, batch_id, lease))
+    def _keep_lease(self, connection: psycopg.Connection[Any], batch: _Batch) -> None:
+        """Extend a lease of which a third has gone."""
+        if batch.batch_id is not None and batch.leased_until - time.monotonic() < self._lease.total_seconds() * 2 / 3:
+            self._extend(connection, batch)
 
-    def _rest(self, why: str, connection: psycopg.Connection[Any] | None = None, batch_id: int | None = None) -> bool:
-        """Wait before the next attempt, holding a batch meanwhile; False if there is to be none."""
+    def _extend(self, connection: psycopg.Connection[Any], batch: _Batch, lease: timedelta | None = None) -> bool:
+        lease = self._lease if lease is None else lease
+        until = time.monotonic() + lease.total_seconds()
+        row = connection.execute(
+            "select l1_api.extend_lease(%s, %s, %s)", (self._consumer, batch.batch_id, lease)
+        ).fetchone()
+        batch.leased_until = until
+        return row is not None and bool(row[0])
+
+    def _rest(self, why: str, connection: psycopg.Connection[Any], batch: _Batch) -> None:
+        """Wait before the next attempt, holding the batch; not for long once somebody changes the destination."""
         publisher = self._publisher
         if publisher.once:
             log.warning("destination %s: %s", self._name, why)
-            return False
-        wait = self._pause * random.uniform(0.5, 1.0)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            raise _GoneError
+        wait = self._pause_of_peer.take()
         log.warning("destination %s: %s; next attempt in %.1f s", self._name, why, wait)
         until = time.monotonic() + wait
-        while not publisher.stop.is_set() and (left := until - time.monotonic()) > 0:
-            publisher.stop.wait(min(left, publisher.lease.total_seconds() / 3))
-            if connection is not None and batch_id is not None:
-                self._extend(connection, batch_id, publisher.lease)
-        return not publisher.stop.is_set()
+        while (left := until - time.monotonic()) > 0:
+            if publisher.stop.is_set():
+                raise _GoneError
+            self._keep_lease(connection, batch)
+            for notice in connection.notifies(timeout=min(left, _STOP_INTERVAL)):
+                if notice.channel == "l1_destination" and notice.payload == self._name:
+                    self._pause_of_peer.reset()
+                    return
 
     def _await_doorbell(self, connection: psycopg.Connection[Any]) -> None:
         """Wait until the doorbell rings, something failed is due again, or it is time to look."""

@@ -26,8 +26,8 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="A setting of the transport, as often as needed; VALUE is JSON, or else text.  KEY_env names an "
-        "environment variable that holds a secret.",
+        help="A setting of the transport, as often as needed; VALUE is JSON, or else text; null: as by default.  "
+        "KEY_env names an environment variable that holds a secret.",
         default_factory=list,
     ),
 ]
@@ -68,7 +68,16 @@ def publish(
 
     logging.basicConfig(format="l1db: %(message)s", level=logging.WARNING)
     stop = threading.Event()
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(*_: object) -> None:
+        # Whoever asks a second time, does not want to wait for a peer that hangs.
+        stop.set()
+        for number in former:
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in former:
+        signal.signal(number, end)
     publisher = Publisher(settings.dsn(), names, lease=timedelta(seconds=lease), poll=poll, once=once, stop=stop)
     ended = threading.Event()
     teller = threading.Thread(target=_tell_progress, args=(publisher, ended), daemon=True)
@@ -79,8 +88,6 @@ def publish(
         ended.set()
         for number, handler in former.items():
             signal.signal(number, handler)
-    if not tallies:
-        terminal.remark("there is no destination that is enabled: l1db destination add --help")
     for name, tally in sorted(tallies.items()):
         print(f"{name}: {_told(tally)}")
     if any(tally.trouble for tally in tallies.values()) and not stop.is_set():
@@ -181,6 +188,37 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="JSON, with se
         print("no destinations: l1db destination add --help")
         return
     terminal.output().print(terminal.table(headers, shown))
+
+
+@app.command()
+def failures(
+    name: Name,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON.")] = False,
+) -> None:
+    """Show the alerts that a destination refused, that failed or were given up, and why; the latest first."""
+    with connect(application_name="l1db destination") as connection:
+        connection.execute("select l1_api.require_destination(%s)", (name,))
+        rows = connection.execute(
+            """select y.alert_id::text, y.state, y.n_attempts, y.first_at, y.last_at, y.next_at, y.detail
+                 from l1.delivery y
+                where y.destination = %s and y.state <> 'delivered'
+                order by y.last_at desc, y.alert_id desc
+                limit %s""",
+            (name, limit),
+        ).fetchall()
+    headers = ("alert_id", "state", "n_attempts", "first_at", "last_at", "next_at", "detail")
+    if as_json:
+        print(json.dumps([dict(zip(headers, row, strict=True)) for row in rows], indent=2, default=str))
+    elif rows:
+        shown = [
+            (*row[:3], *("" if at is None else f"{at:%Y-%m-%d %H:%M:%S}" for at in row[3:6]), row[6] or "")
+            for row in rows
+        ]
+        labels = ("alert", "state", "attempts", "first", "last", "next", "why")
+        terminal.output().print(terminal.table(labels, shown))
+    else:
+        print(f"{name}: none")
 
 
 @app.command("test")

@@ -133,6 +133,10 @@ class Sender(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Begin no further packet: `send`, which is under way, ends when those that are begun have their outcome."""
+        ...
+
     def close(self) -> None:
         """Let go of connections.  Packets that were told delivered are."""
         ...

@@ -62,6 +62,9 @@ class Email:
             for packet in packets:
                 yield Outcome(packet.alert_id, state, detail)
 
+    def interrupt(self) -> None:
+        """There is one message for all packets."""
+
     def close(self) -> None:
         """There is nothing to let go of: no connection outlives its message."""
 

@@ -89,6 +89,9 @@ class File:
             for packet in of_file:
                 yield Outcome(packet.alert_id, "delivered", str(path.relative_to(self._directory)))
 
+    def interrupt(self) -> None:
+        """There is nobody to wait for."""
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

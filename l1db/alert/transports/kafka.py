@@ -96,6 +96,9 @@ class Kafka:
         if lost:
             raise UnreachableError(f"Kafka at {self._servers}, topic {self._topic}: {self._trouble or lost[0]}")
 
+    def interrupt(self) -> None:
+        """All packets are on their way already, and not for longer than ``timeout_s``."""
+
     def close(self) -> None:
         """Let go of the producer; what it still holds has a moment to arrive."""
         if self._producer is not None:

@@ -42,12 +42,14 @@ class Lanes:
         self._attempt = attempt
         self._failures = 0
         self._counting = threading.Lock()
+        self._interrupted = threading.Event()
 
     def send(self, packets: Sequence[Packet]) -> Iterator[Outcome]:
         """As `Sender.send`.  Closed early, it waits for what is on its way."""
         chains = _chains(packets)
         answers: SimpleQueue[Outcome | BaseException | None] = SimpleQueue()
-        stop = threading.Event()
+        stop = self._interrupted
+        stop.clear()
 
         def take() -> list[Packet] | None:
             try:
@@ -94,6 +96,10 @@ class Lanes:
                 thread.join()
         if trouble is not None:
             raise trouble
+
+    def interrupt(self) -> None:
+        """As `Sender.interrupt`."""
+        self._interrupted.set()
 
     def _count(self, outcome: Outcome) -> int:
         """Failures in a row so far, counted where they happen: whoever asks for outcomes may be slow."""

@@ -44,6 +44,10 @@ class Vtp:
         """As `Sender.send`."""
         return self._lanes.send(packets)
 
+    def interrupt(self) -> None:
+        """As `Sender.interrupt`."""
+        self._lanes.interrupt()
+
     def close(self) -> None:
         """There is nothing to let go of: no connection outlives its event."""
 

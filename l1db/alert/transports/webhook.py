@@ -82,6 +82,10 @@ class Webhook:
         """As `Sender.send`."""
         return self._lanes.send(packets)
 
+    def interrupt(self) -> None:
+        """As `Sender.interrupt`."""
+        self._lanes.interrupt()
+
     def close(self) -> None:
         """Let go of the connections."""
         for lane in range(len(self._connections)):
