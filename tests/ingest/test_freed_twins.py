@@ -76,7 +76,11 @@ def test_the_twin_of_a_withdrawn_founder_takes_its_object_over(database: str, lo
     assert [d.detector for d in result.detectors] == [0]
     assert source(look, 11) == (founded, None)
     assert ledger(look, 1) == (1, 1, 0, 0, 1)
-    assert look.execute("select dia_source_id from l1.alert order by 1").fetchall() == [(1,), (11,)]
+    assert look.execute("select dia_source_id, kind from l1.alert order by 1, 2").fetchall() == [
+        (1, "detection"),
+        (1, "retraction"),
+        (11, "detection"),
+    ]
     assert look.execute("select dia_object_id, n_dia_sources, dec from l1.dia_object").fetchall() == [
         (founded, 1, pytest.approx(-5 + 0.1 * ARCSEC))
     ]
