@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
 from types import SimpleNamespace, TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import psycopg
@@ -27,6 +27,9 @@ from l1db.footprint import polygon_wkt
 from l1db.stack import Stack, detector_columns, forced_columns, image_columns, refusal
 from l1db.targets import TARGET_ROW, Targets, assign
 from l1db.visit import DetectorData, DetectorResult, ImageFile, IngestResult, Visit, refuse_unknown_kinds
+
+if TYPE_CHECKING:
+    from l1db.given_cutouts import Archived
 
 Mode = Literal["new", "replace", "release", "supplement"]
 
@@ -124,6 +127,8 @@ class Client:
             If the visit or the data contradict what is stored.  Nothing is stored.
         DatabaseError
             If the connection is lost.  Either all of the call is stored or nothing; repeating it is safe.
+        SettingsError, ArchiveUnwritableError
+            If sources come with cutouts, and there is no archive or it cannot be written.  Nothing is stored.
         """
         clock = _Stopwatch()
         stack: Stack | None = None
@@ -139,6 +144,9 @@ class Client:
             stage_detector = detector_columns(stack)
             forced, images = forced_columns(stack), image_columns(stack)
             clock.lap("encode")
+            cutouts = self._archive_cutouts(visit, detectors)
+            if cutouts is not None:
+                clock.lap("cutouts")
             for is_last_try in (False, True):
                 self._open(visit)
                 clock.lap("open")
@@ -148,6 +156,8 @@ class Client:
                         self._copy("stage_source", stack.columns, stack.n)
                         self._copy("stage_image", images, len(images[0].values))
                         self._copy("stage_forced", forced, len(forced[0].values) if forced else 0)
+                        if cutouts is not None:
+                            self._copy("stage_cutout", cutouts.columns, cutouts.n)
                         clock.lap("copy")
                         results = self._connection.execute(
                             "select * from l1_api.ingest(%s, %s)", (visit.visit, mode)
@@ -168,6 +178,7 @@ class Client:
             visit=visit.visit,
             detectors=tuple(replace(DetectorResult(*row[:-1]), image_trouble=trouble.get(row[0])) for row in results),
             seconds={**clock.seconds, **timings},
+            warnings=() if cutouts is None else cutouts.warnings,
         )
 
     def forced_targets(
@@ -257,7 +268,7 @@ class Client:
         try:
             row = self._connection.execute(
                 "select l1_api.add_images(%s::bigint, %s::smallint, %s::text[], %s::text[], %s::bytea[], %s::bigint[], "
-                "%s::text)",
+                "%s::text[], %s::text)",
                 (
                     visit,
                     detector,
@@ -265,6 +276,7 @@ class Client:
                     [file.uri for file in files],
                     [file.sha256 for file in files],
                     [file.n_bytes for file in files],
+                    [file.wcs for file in files],
                     footprint,
                 ),
             ).fetchone()
@@ -318,6 +330,23 @@ class Client:
         )
         self._connection.execute("select l1_api.ensure_partitions(%s::double precision)", (visit.midpoint_mjd_tai,))
         self._opened[visit.visit] = visit
+
+    def _archive_cutouts(self, visit: Visit, detectors: Sequence[DetectorData]) -> Archived | None:
+        """Write the cutouts that the sources come with into the archive; those that had their alert keep theirs."""
+        if not any(detector.cutouts for detector in detectors):
+            return None
+        from l1db.alert.cutouts import Archive
+        from l1db.given_cutouts import archive_given, given_ids
+
+        ids = given_ids(visit.visit, detectors)
+        rows = self._connection.execute(
+            "select i from unnest(%s::bigint[]) as i where not exists (select from l1.alert a "
+            "where a.kind = 'detection' and a.dia_source_id = i and a.midpoint_mjd_tai >= %s "
+            "and a.midpoint_mjd_tai <= %s)",
+            (ids.tolist(), visit.midpoint_mjd_tai - 1, visit.midpoint_mjd_tai + 1),
+        ).fetchall()
+        night = day_obs(visit.midpoint_mjd_tai, self.survey.night_offset_hours)
+        return archive_given(Archive(), night, visit.visit, detectors, {i for (i,) in rows})
 
     def _copy(self, table: str, columns: Sequence[WireColumn], n_rows: int) -> None:
         if n_rows == 0:

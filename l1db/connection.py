@@ -50,6 +50,7 @@ def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bo
         raise no_connection(error) from error
     connection.execute("set search_path = l1, l1_api, public")
     connection.execute("set datestyle = iso")  # psycopg reads no other
+    connection.execute("set client_encoding = 'UTF8'")  # what binary COPY is spelled in here
     if check:
         try:
             _check_stamp(connection)

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from l1db.errors import InputError
 from l1db.images.exposure import BAD_PLANES, Exposure
 from l1db.images.fits import read_exposure
+from l1db.images.fits.cards import wcs_text
 from l1db.images.identity import refuse_other
 from l1db.images.psf import GaussianPsf, MoffatPsf
 from l1db.images.uri import describe
@@ -101,7 +102,7 @@ def describe_image(
     # Nothing here depends on the PSF: whether there is one shows when the image is measured.
     exposure = read_exposure(uri, default_psf=GaussianPsf(1.0))
     refuse_other(exposure, uri, kind, detector, visit, exposed)
-    return file, exposure.corners() if kind == "difference" else None
+    return replace(file, wcs=wcs_text(exposure)), exposure.corners() if kind == "difference" else None
 
 
 def _file(kind: str, uri: str) -> ImageFile:
@@ -133,6 +134,7 @@ def _read(visit: Visit, detector: DetectorData) -> _Read:
                 exposure = read_exposure(uri, default_psf=assumed)
                 refuse_other(exposure, uri, kind, detector.detector, visit.visit, visit)
                 exposures[kind] = exposure
+                file = replace(file, wcs=wcs_text(exposure))
         except InputError as error:
             trouble = trouble or str(error)
             continue

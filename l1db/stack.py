@@ -254,6 +254,11 @@ def image_columns(stack: Stack) -> list[WireColumn]:
         WireColumn("uri", _objects([file.uri for _, file in rows]), everywhere),
         WireColumn("sha256", _objects([file.sha256 for _, file in rows]), everywhere),
         WireColumn("n_bytes", np.array([file.n_bytes for _, file in rows], dtype=np.int64), everywhere),
+        WireColumn(
+            "wcs",
+            _objects([file.wcs for _, file in rows]),
+            np.array([file.wcs is not None for _, file in rows], dtype=bool),
+        ),
     ]
 
 

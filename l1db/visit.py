@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,13 +29,15 @@ def refuse_unknown_kinds(images: Mapping[str, str], where: str) -> None:
 class ImageFile:
     """An image on its way into the database.
 
-    ``sha256`` and ``n_bytes`` are those of the file at ``uri``.
+    ``sha256`` and ``n_bytes`` are those of the file at ``uri``; ``wcs`` has the FITS cards of its WCS, one a line,
+    and is None if it was not read.
     """
 
     kind: str
     uri: str
     sha256: bytes
     n_bytes: int
+    wcs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class DetectorData:
         image and not seen, its flux is measured, and those on the science image and the snap difference.
     measured
         What was measured on the images already; without it the client measures.
+    cutouts
+        What the sources' alerts are to show, by kind: ``difference``, ``science``, ``template``; of each a FITS file or
+        a gzipped one for every source, None where there is none.  Only with ``dia_source_id``.
     """
 
     detector: int
@@ -146,6 +151,7 @@ class DetectorData:
     row_numbers: NDArray[np.int64] | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     measured: Measured | None = None
+    cutouts: Mapping[str, Sequence[bytes | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         refuse_unknown_kinds(self.images, f"detector {self.detector}")
@@ -182,11 +188,12 @@ class DetectorResult:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What became of one call of `l1db.Client.ingest`."""
+    """What became of one call of `l1db.Client.ingest`; ``warnings`` tell what was left out, one line each."""
 
     visit: int
     detectors: tuple[DetectorResult, ...]
     seconds: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_sources(self) -> int:

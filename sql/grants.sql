@@ -82,8 +82,11 @@ grant execute on function
     l1_api.broken_ledger(),
     l1_api.broken_alert_sources(double precision, double precision),
     l1_api.broken_alert_versions(),
+    l1_api.broken_retractions(double precision, double precision),
+    l1_api.broken_alert_images(double precision, double precision),
     l1_api.broken_outbox(double precision, double precision),
     l1_api.broken_consumers(),
+    l1_api.broken_deliveries(),
     l1_api.broken_redirects(),
     l1_api.broken_images(),
     l1_api.broken_corrections()
@@ -92,7 +95,7 @@ grant execute on function
 grant insert, update, delete on l1.dia_source, l1.dia_object, l1.dia_object_band to l1_ingest, l1_admin;
 grant insert, update on l1.visit_detector to l1_ingest, l1_admin;
 grant insert, update, delete on l1.image, l1.precovery_task to l1_ingest, l1_admin;
-grant insert on l1.alert, l1.stamp, l1.update_record to l1_ingest, l1_admin;
+grant insert on l1.alert, l1.alert_image, l1.cutout, l1.stamp, l1.update_record to l1_ingest, l1_admin;
 grant insert on l1.correction to l1_admin;
 grant usage on sequence l1.dia_object_seq, l1.dia_source_seq, l1.alert_seq to l1_ingest, l1_admin;
 grant execute on function
@@ -141,7 +144,7 @@ grant execute on function
     l1_api.list_forced(l1.survey),
     l1_api.force_objects(l1.visit, l1.survey, timestamptz),
     l1_api.queue_forced(l1.visit, l1.survey, text),
-    l1_api.add_images(bigint, smallint, text[], text[], bytea[], bigint[], text),
+    l1_api.add_images(bigint, smallint, text[], text[], bytea[], bigint[], text[], text),
     l1_api.measure_positions(l1.survey, double precision),
     l1_api.measure_bands(text, l1.survey, double precision),
     l1_api.measure_shapes(l1.survey, double precision),
@@ -156,6 +159,9 @@ grant execute on function
     l1_api.list_replaced(l1.visit, timestamptz),
     l1_api.retire_objects(text, bigint),
     l1_api.record_updates(bigint, timestamptz),
+    l1_api.retract_alerts(l1.survey, timestamptz),
+    l1_api.describe_images(timestamptz, double precision, double precision),
+    l1_api.keep_given_cutouts(l1.visit, timestamptz),
     l1_api.issue_alerts(l1.visit, l1.survey, timestamptz),
     l1_api.close_ledger(l1.visit, timestamptz, jsonb)
     to l1_ingest, l1_admin;

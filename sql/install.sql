@@ -77,6 +77,9 @@
 \ir measure/fit_motions.sql
 \ir measure/measure_motions.sql
 \ir alert/ring_doorbell.sql
+\ir alert/retract_alerts.sql
+\ir alert/describe_images.sql
+\ir alert/keep_given_cutouts.sql
 \ir alert/issue_alerts.sql
 \ir ingest/close_ledger.sql
 \ir ingest/add_images.sql
@@ -178,7 +181,10 @@
 \ir check/broken_ledger.sql
 \ir check/broken_alert_sources.sql
 \ir check/broken_alert_versions.sql
+\ir check/broken_retractions.sql
+\ir check/broken_alert_images.sql
 \ir check/broken_outbox.sql
+\ir check/broken_deliveries.sql
 \ir check/broken_consumers.sql
 \ir check/broken_redirects.sql
 \ir check/broken_images.sql

@@ -8,6 +8,7 @@ The server is ``L1DB_TEST_DSN``, else what ``l1db`` itself would use.  Once per 
 ``database``        the DSN of a fresh clone, dropped after the test
 ``client``          an ``l1db.Client`` on ``database``
 ``fresh_database``  makes such clones, as many as wanted, for any survey profile
+``archive``         the archive of cutouts of the run; ``L1DB_ARCHIVE`` names it
 ``shared_data``     the folder of real alert packets beside the checkout; the test is skipped where there is none
 ==================  ================================================================================================
 """
@@ -125,6 +126,15 @@ class Server:
                 where datname = %s""",
             (name,),
         ).fetchall()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The archive of cutouts of this run: nothing is written into the checkout's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("archive")
+        patch.setenv("L1DB_ARCHIVE", str(root))
+        yield root
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ class _Wanted:
     bbox_size: int | None
     psf_fwhm: float | None
     uri: str | None
+    sha256: bytes | None
     trouble: str | None
 
 
@@ -115,7 +116,7 @@ def compress(connection: psycopg.Connection[Any], alert_ids: Sequence[int], arch
     for (day_obs, visit, detector), group in groupby(rows, key=lambda row: row[:3]):
         members = [(row[3], row[4], Place(*row[5:])) for row in group]
         plain = archive.load(place for _, _, place in members)
-        contents = [gzip.compress(plain[place], compresslevel=6, mtime=0) for _, _, place in members]
+        contents = [zipped(plain[place]) for _, _, place in members]
         places = archive.store(day_obs, visit, detector, contents)
         _keep(
             connection,
@@ -124,6 +125,11 @@ def compress(connection: psycopg.Connection[Any], alert_ids: Sequence[int], arch
                 for (dia_source_id, kind, _), place in zip(members, places, strict=True)
             ],
         )
+
+
+def zipped(content: bytes) -> bytes:
+    """A cutout as events carry it."""
+    return gzip.compress(content, compresslevel=6, mtime=0)
 
 
 def _wanted(connection: psycopg.Connection[Any], alert_ids: Sequence[int]) -> list[_Wanted]:
@@ -161,7 +167,7 @@ def _cut(kind: str, wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes | No
 def _exposure(wanted: _Wanted) -> Exposure:
     assert wanted.uri is not None
     fwhm = wanted.psf_fwhm
-    exposure = read_exposure(wanted.uri, default_psf=MoffatPsf(fwhm, TURBULENT) if fwhm else None)
+    exposure = read_exposure(wanted.uri, default_psf=MoffatPsf(fwhm, TURBULENT) if fwhm else None, sha256=wanted.sha256)
     if wanted.kind in COLUMNS:
         refuse_other(exposure, wanted.uri, wanted.kind, wanted.detector, wanted.visit, None)
     return exposure

@@ -132,7 +132,9 @@ class Archive:
 
 def _write_durably(path: Path, contents: Sequence[bytes]) -> None:
     """A file that is there whole or not at all, whatever happens meanwhile."""
-    if path.exists():
+    # One that is there may be damaged, or its name not yet be on disk.
+    if path.exists() and path.read_bytes() == b"".join(contents):
+        _sync_directories(path.parent)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}-{uuid4().hex}")

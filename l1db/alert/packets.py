@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 import psycopg
 
-from l1db.alert import avro, voevent
+from l1db.alert import avro, voevent, voevent_columns
 from l1db.alert.content import Content
-from l1db.alert.cut import compress, cut_out
+from l1db.alert.cut import compress, cut_out, zipped
 from l1db.alert.cutouts import Archive
 from l1db.alert.read import read_content
 from l1db.alert.transports import Packet
-from l1db.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,8 @@ def regenerate(
 ) -> tuple[Packet, bytes | None]:
     """Build one packet again, changing nothing; and the hash of its first build, None if there was none.
 
+    Without a first build the packet is what that would make if it found no images: cutouts are cut then.
+
     Raises
     ------
     InputError
@@ -92,20 +93,21 @@ def regenerate(
     recorded = _recorded(connection, [alert_id], form)
     version, sha256 = (recorded[0][1], recorded[0][2]) if recorded else (schema_version(form), None)
     content = read_content(connection, [alert_id], archive, compressed=form == "voevent")
+    if form == "voevent" and sha256 is None:
+        given, spelled = content.cutouts[0], content.compressed[0]
+        content = replace(content, compressed=[{kind: spelled.get(kind) or zipped(given[kind]) for kind in given}])
     return assemble(content, form, version)[0], sha256
 
 
 def schema_version(form: str) -> str:
     """The version of a format's schema that new packets are built by."""
-    return voevent.VERSION if form == "voevent" else avro.schema_version(form)
+    return voevent_columns.VERSION if form == "voevent" else avro.schema_version(form)
 
 
 def assemble(content: Content, form: str, version: str) -> list[Packet]:
     """Packets of one format and version, a packet for each alert of the content."""
     if form == "voevent":
-        if version != voevent.VERSION:
-            raise InputError(f"VOEvents of version {version} are of a newer l1db: upgrade")
-        contents = voevent.build(content)
+        contents = voevent.build(content, version=version)
         schema = schema_id = None
     else:
         contents = avro.build(content, f"{form.partition('-')[0]}-{version}")

@@ -19,7 +19,7 @@ from l1db.alert.content import Content, Rows
 from l1db.alert.cutouts import Archive, Place
 from l1db.binary_copy import WireColumn, decode
 from l1db.columns import DIA_SOURCE
-from l1db.errors import InputError
+from l1db.errors import InputError, L1dbError
 from l1db.models.dia_object import dia_object, dia_object_band
 from l1db.models.publishing import alert_image
 from l1db.models.schema import SQL_TYPES
@@ -54,6 +54,10 @@ def _types(table: Any) -> dict[str, str]:
 _OBJECT, _BAND, _IMAGE = _types(dia_object), _types(dia_object_band), _types(alert_image)
 
 
+class LostError(L1dbError):
+    """The database does not have any more what an alert says: something is wrong, and a packet would be another."""
+
+
 def read_content(
     connection: psycopg.Connection[Any],
     alert_ids: Sequence[int],
@@ -83,6 +87,8 @@ def read_content(
     ------
     InputError
         If there is no such alert.
+    LostError
+        If the database does not have its source or its object as they were.
     ArchiveError
         If the archive does not have a cutout that it had.
     """
@@ -90,19 +96,21 @@ def read_content(
     alert = reader.rows_of_alerts("alert_facts", None, _FACTS)
     cited = reader.rows_of_alerts("alert_citations", None, _CITATIONS)
     source = reader.rows_of_alerts("alert_sources", "source", _SOURCE)
+    found = reader.rows_of_alerts("alert_objects", "object", _OBJECT)
+    _refuse_lost(alert, source, found)
     band, band_bounds = reader.rows("alert_bands", "band", _BAND, ("band",))
     history, history_bounds = reader.rows("alert_history", "source", _SOURCE, ("midpoint_mjd_tai", "dia_source_id"))
     return Content(
         alert=Rows(len(alert), {**alert.columns, **cited.columns}),
         source=_withdrawn(alert, source),
-        object=reader.rows_of_alerts("alert_objects", "object", _OBJECT),
+        object=found,
         band=band,
         band_bounds=band_bounds,
         history=history,
         history_bounds=history_bounds,
         image=_as_text(reader.rows_of_alerts("alert_images", "image", _IMAGE)),
-        cutouts=reader.cutouts(alert, "fits", archive),
-        compressed=reader.cutouts(alert, "gzip", archive if compressed else None),
+        cutouts=reader.cutouts("fits", archive),
+        compressed=reader.cutouts("gzip", archive if compressed else None),
     )
 
 
@@ -118,13 +126,16 @@ class _Reader:
             "select min(a.midpoint_mjd_tai), max(a.midpoint_mjd_tai), count(*) from l1.alert a"
             " where a.alert_id = any (%s)",
             (alert_ids.tolist(),),
+            binary=True,  # as text, a session may have them rounded
         ).fetchone()
         assert row is not None
         if row[2] != len(alert_ids):
             known = {
-                i for (i,) in connection.execute("select alert_id from l1.alert where alert_id = any (%s)",
-                                                 (alert_ids.tolist(),))
-            }  # fmt: skip
+                i
+                for (i,) in connection.execute(
+                    "select alert_id from l1.alert where alert_id = any (%s)", (alert_ids.tolist(),)
+                )
+            }
             missing = next((i for i in alert_ids.tolist() if i not in known), None)
             raise InputError(f"there is no alert {missing}" if missing is not None else "an alert is named twice")
         self._arguments = (alert_ids.tolist(), row[0], row[1])
@@ -179,33 +190,56 @@ class _Reader:
         ordinals = self._order[np.searchsorted(self._sorted, found)]
         return ordinals, {name: _leaving(column, types[name]) for name, column in columns.items()}
 
-    def cutouts(self, alert: Rows, encoding: str, archive: Archive | None) -> list[dict[str, bytes]]:
-        found: list[dict[str, bytes]] = [{} for _ in range(len(alert))]
+    def cutouts(self, encoding: str, archive: Archive | None) -> list[dict[str, bytes]]:
+        """Those that alerts carry by the rules that they were issued under, and that there are."""
+        found: list[dict[str, bytes]] = [{} for _ in range(len(self._alert_ids))]
         if archive is None:
             return found
-        ids = alert["dia_source_id"].values.tolist()
+        # A source may have a retraction too, issued under other rules: what that shows, the first alert need not.
         rows = self._connection.execute(
-            "select c.dia_source_id, c.kind, c.sha256, c.n_bytes, c.pack, c.start from l1.cutout c"
-            " where c.dia_source_id = any (%s) and c.encoding = %s and c.trouble is null",
-            (ids, encoding),
+            """select a.alert_id, c.kind, c.sha256, c.n_bytes, c.pack, c.start
+                 from l1.alert a
+                 join l1.survey r on r.survey_version = a.survey_version
+                 join l1.cutout c on c.dia_source_id = a.dia_source_id and c.kind = any (r.cutouts)
+                where a.alert_id = any (%s) and a.midpoint_mjd_tai between %s and %s
+                  and c.encoding = %s and c.trouble is null
+                order by c.kind""",
+            (*self._arguments, encoding),
             binary=True,
         ).fetchall()
-        places: dict[int, dict[str, Place]] = {}
-        for dia_source_id, kind, *place in rows:
-            places.setdefault(dia_source_id, {})[kind] = Place(*place)
-        contents = archive.load(place for kinds in places.values() for place in kinds.values())
-        for i, dia_source_id in enumerate(ids):
-            found[i] = {kind: contents[place] for kind, place in sorted(places.get(dia_source_id, {}).items())}
+        contents = archive.load(Place(*place) for _, _, *place in rows)
+        for alert_id, kind, *place in rows:
+            i = self._order[np.searchsorted(self._sorted, alert_id)]
+            found[i][kind] = contents[Place(*place)]
         return found
 
 
 def _leaving(column: WireColumn, sql_type: str) -> WireColumn:
-    """A column as it leaves the database: times of the database are MJD TAI."""
+    """A column as it leaves the database: times of the database are MJD TAI, and all NaN are the same."""
+    if column.values.dtype.kind == "f":
+        # They have a sign and other bits to spare, which a dump of the database does not keep.
+        column.values[np.isnan(column.values)] = np.nan
     if sql_type != "timestamptz":
         return column
     times = np.zeros(len(column.values), dtype=np.float64)
     times[column.present] = mjd_tai(column.values[column.present])
     return WireColumn(column.name, times, column.present)
+
+
+def _refuse_lost(alert: Rows, source: Rows, found: Rows) -> None:
+    """Raise LostError for an alert whose rows are not there: who writes beside l1db's functions can lose them."""
+    missing = {
+        "survey rules": ~alert["database_id"].present,
+        "DiaSource": ~source["dia_source_id"].present,
+        "DiaObject version": alert["dia_object_version"].present & ~found["dia_object_id"].present,
+    }
+    for what, is_missing in missing.items():
+        if is_missing.any():
+            alert_id = alert["alert_id"].values[is_missing][0]
+            raise LostError(
+                f"the database does not have the {what} of alert {alert_id} any more: l1db check --deep says what else "
+                "is broken; restore it from a copy"
+            )
 
 
 def _as_text(image: Rows) -> Rows:

@@ -33,9 +33,9 @@ import binascii
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from itertools import accumulate, product
 from typing import Any
 from urllib.parse import quote
@@ -45,74 +45,27 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from l1db.alert.content import CUTOUT_KINDS, Content, Rows
-from l1db.alert.ucd import ucd
+from l1db.alert.voevent_columns import VERSION, Shown, Version
+from l1db.alert.voevent_columns import version as shown_by
 from l1db.binary_copy import WireColumn
-from l1db.columns import BY_NAME
+from l1db.columns import DTYPES
 
 MAX_BYTES = 99_998
 """Size of the largest packet: Comet hangs up on more than 99 999 bytes, and the promise is to stay below that."""
 
-HISTORY = (
-    "dia_source_id", "visit", "detector", "band", "midpoint_mjd_tai", "ra", "ra_err", "dec", "dec_err",
-    "psf_flux", "psf_flux_err", "science_flux", "science_flux_err", "template_flux", "template_flux_err",
-    "snap_diff_flux", "snap_diff_flux_err", "snr", "reliability", "is_negative", "is_forced", "is_precovery",
-    "forced_flags", "pixel_flags",
-)  # fmt: skip
-"""Columns of the history: what light curves and astrometry need."""
-
 _SHED = ("science", "template", "difference")
+_DATA_TYPES = {
+    **dict.fromkeys(("bigint", "integer", "smallint"), "int"),
+    **dict.fromkeys(("double precision", "real"), "float"),
+    **dict.fromkeys(("boolean", "text"), "string"),
+}
 _LONGEST_TEXTS = (None, 4096, 1024, 256, 64, 16)
 
-# What comments in the database say of units, the first of these tables that has the column.
-_TABLES = {
-    "alert": ("alert",),
-    "dia_object": ("dia_object",),
-    "dia_object_band": ("dia_object_band",),
-    "image_metadata": ("alert_image", "visit_detector", "visit"),
-}
-
-# Where neither name nor UCD tell.  Not the comments of the database: these may be reworded, packets may not.
-_DESCRIPTIONS = {
-    "alert_id": "Counted by this database",
-    "kind": "detection, forced or retraction",
-    "stamp": "As of this time the database says what is said here",
-    "dia_object_version": "validity_start of the version that this transaction opened",
-    "survey_version": "Rules under which the alert was issued",
-    "first_alert_id": "First alert of this DiaObject",
-    "retracted_alert_id": "The alert that is withdrawn",
-    "midpoint_mjd_tai": "Middle of the exposure, MJD TAI",
-    "ra": "ICRS",
-    "dec": "ICRS",
-    "ra_err": "1 sigma, including cos(dec)",
-    "dec_err": "1 sigma",
-    "x": "(0, 0) is the centre of the lower left pixel",
-    "ap_flux": "Aperture flux on the difference image",
-    "psf_flux": "PSF flux on the difference image",
-    "science_flux": "PSF flux on the science image, at this position",
-    "template_flux": "PSF flux on the template, at this position",
-    "snap_diff_flux": "PSF flux on the difference of the snaps, second minus first",
-    "reliability": "Probability that the source is astrophysical",
-    "is_forced": "Measured at the position of a DiaObject, not detected",
-    "is_precovery": "Forced after the fact, on a cached image",
-    "time_withdrawn": "When this source was withdrawn",
-    "validity_start": "Since when this version holds",
-    "n_dia_sources": "Detections in the history window",
-    "n_forced": "Forced measurements in the history window",
-    "pm_ra": "Including cos(dec)",
-    "pm_chi2": "With 2 pm_ndata - 4 degrees of freedom",
-    "psf_fwhm": "Full width at half maximum",
-    "zero_point": "Magnitude of one count per second",
-    "flux_noise": "Noise of a point source's flux",
-    "wcs": "FITS cards, one a line",
-}
 _TITLES = {
     "detection": "Detection on a difference image",
     "forced": "Forced measurement on a difference image, at the position of a DiaObject",
     "retraction": "Retraction: this DiaSource was withdrawn",
 }
-
-# Version of the layout of our events; packets are recorded with it.
-VERSION = "1"
 
 
 def ivorn(ivo_authority: str, alert_id: int, database_id: str) -> str:
@@ -130,7 +83,7 @@ def _resource(ivo_authority: str) -> str:
     return f"ivo://{authority}/l1db"
 
 
-def build(content: Content, reference: str | None = None) -> list[bytes]:
+def build(content: Content, reference: str | None = None, version: str = VERSION) -> list[bytes]:
     """VOEvents of alerts.
 
     Parameters
@@ -140,15 +93,22 @@ def build(content: Content, reference: str | None = None) -> list[bytes]:
     reference
         Where whole packets are to be had: a URI to which the alert's id is appended.  Without it, an event of which
         something was left out says how to ask for it.
+    version
+        Of our events: which columns they show, and what they say of them.
 
     Returns
     -------
     list of bytes
         A document for each alert, UTF-8, of at most `MAX_BYTES`, valid by the schema of VOEvent 2.0.
+
+    Raises
+    ------
+    InputError
+        If there is no such version.
     """
     if not len(content):
         return []
-    events = _Events(content, reference)
+    events = _Events(content, reference, shown_by(version))
     return [events.document(i) for i in range(len(content))]
 
 
@@ -224,49 +184,35 @@ def _utc(mjd_tai: NDArray[np.float64], precision: int) -> list[str]:
 # ------------------------------------------------------------------------------------------- what columns mean
 
 
-@cache
-def _unit(group: str, name: str) -> str:
-    """Unit of a column, as VOUnits spell it; empty where it has none."""
-    if group == "dia_source":
-        known = BY_NAME.get(name)
-        unit, is_timestamp = (known.unit, known.sql_type == "timestamptz") if known else ("", False)
-    else:
-        from sqlalchemy import DateTime  # here, as it takes longer to load than most commands to run
-
-        from l1db.models import metadata
-
-        tables = [metadata.tables.get(f"l1.{table}") for table in _TABLES[group]]
-        column = next((table.columns[name] for table in tables if table is not None and name in table.columns), None)
-        if column is None:
-            return ""
-        stated = re.search(r" \[([^]]+)\]", column.comment or "")
-        unit, is_timestamp = stated[1] if stated else "", isinstance(column.type, DateTime)
-    return "d" if is_timestamp else unit.replace("pixel", "pix")  # timestamps have left the database as MJD
-
-
-def _attributes(group: str, name: str, data_type: str) -> str:
-    given = {"name": name, "ucd": ucd(name), "unit": _unit(group, name), "dataType": data_type}
+def _attributes(column: Shown) -> str:
+    given = {"name": column.name, "ucd": column.ucd, "unit": column.unit, "dataType": _DATA_TYPES[column.type]}
     return " ".join(f'{key}="{_escape(value)}"' for key, value in given.items() if value)
 
 
-def _description(name: str) -> str:
-    return f"<Description>{_escape(_DESCRIPTIONS[name])}</Description>" if name in _DESCRIPTIONS else ""
+def _description(column: Shown) -> str:
+    return f"<Description>{_escape(column.description)}</Description>" if column.description else ""
 
 
-def _data_type(column: WireColumn) -> str:
-    return {"i": "int", "f": "float"}.get(column.values.dtype.kind, "string")
+def _columns(rows: Rows, shown: Sequence[Shown]) -> Iterator[tuple[Shown, WireColumn]]:
+    """The columns that are shown, those that there are, with the types that they had when this was settled."""
+    for wanted in shown:
+        if (column := rows.columns.get(wanted.name)) is not None:
+            values = column.values
+            if values.dtype.kind in "if":
+                values = values.astype(DTYPES[wanted.type], copy=False)
+            yield wanted, WireColumn(wanted.name, values, column.present)
 
 
 class _Params:
     """The Params of a table's rows: what is the same in all of them, and the values."""
 
-    def __init__(self, group: str, rows: Rows) -> None:
+    def __init__(self, rows: Rows, shown: Sequence[Shown]) -> None:
         self._columns = []
-        for name, column in rows.columns.items():
-            tail = _description(name)
+        for wanted, column in _columns(rows, shown):
+            tail = _description(wanted)
             self._columns.append(
                 (
-                    f'<Param {_attributes(group, name, _data_type(column))} value="',
+                    f'<Param {_attributes(wanted)} value="',
                     _spelled(column),
                     column.values.dtype.kind == "O",
                     f'">{tail}</Param>\n' if tail else '"/>\n',
@@ -285,15 +231,12 @@ class _Params:
 class _History:
     """The Table of previous DiaSources: of each alert the newest rows, as many as could have room."""
 
-    def __init__(self, rows: Rows, bounds: NDArray[np.int64]) -> None:
-        columns = [(name, rows.columns[name]) for name in HISTORY if name in rows.columns]
+    def __init__(self, rows: Rows, bounds: NDArray[np.int64], shown: Sequence[Shown]) -> None:
+        columns = list(_columns(rows, shown))
         self._head = (
             '<Table name="history">\n<Description>Previous DiaSources, oldest first: detections, forced measurements, '
             "precovery</Description>\n"
-            + "".join(
-                f"<Field {_attributes('dia_source', name, _data_type(column))}>{_description(name)}</Field>\n"
-                for name, column in columns
-            )
+            + "".join(f"<Field {_attributes(wanted)}>{_description(wanted)}</Field>\n" for wanted, _ in columns)
             + "<Data>\n"
         ).encode()
         self._tail = b"</Data>\n</Table>\n"
@@ -342,35 +285,22 @@ def _group(name: str, params: str) -> str:
     return f'<Group name="{_escape(name)}">\n{params}</Group>\n' if params else ""
 
 
-def _own(name: str, value: int | str) -> str:
-    """A Param that is no column."""
-    data_type = "int" if isinstance(value, int) else "string"
-    return f'<Param name="{name}" ucd="{ucd(name)}" dataType="{data_type}" value="{_escape(str(value))}"/>\n'
-
-
-def _cutout(kind: str, compressed: bytes) -> str:
-    name = f"cutout_{kind}"
-    return (
-        f'<Param name="{name}" ucd="{ucd(name)}" dataType="string"><Description>FITS, gzip, base64</Description>'
-        f"<Value>{binascii.b2a_base64(compressed, newline=False).decode()}</Value></Param>\n"
-    )
-
-
 class _Events:
     """A number of alerts, column by column, on their way into documents."""
 
-    def __init__(self, content: Content, reference: str | None) -> None:
+    def __init__(self, content: Content, reference: str | None, shown: Version) -> None:
         alert, source = content.alert, content.source
         self._compressed = content.compressed
         self._reference = reference
-        self._alert_params = _Params("alert", alert)
-        self._source_params = _Params("dia_source", source)
-        self._object_params = _Params("dia_object", content.object)
-        self._band_params = _Params("dia_object_band", content.band)
-        self._image_params = _Params("image_metadata", content.image)
+        self._ucds = shown.own
+        self._alert_params = _Params(alert, shown.groups["alert"])
+        self._source_params = _Params(source, shown.groups["dia_source"])
+        self._object_params = _Params(content.object, shown.groups["dia_object"])
+        self._band_params = _Params(content.band, shown.groups["dia_object_band"])
+        self._image_params = _Params(content.image, shown.groups["image_metadata"])
         self._band_bounds = content.band_bounds.tolist()
         self._bands = _values(content.band, "band")
-        self._history = _History(content.history, content.history_bounds)
+        self._history = _History(content.history, content.history_bounds, shown.history)
         self._n_history = np.diff(content.history_bounds).tolist()
         self._alert_ids = _values(alert, "alert_id")
         self._database_ids = _values(alert, "database_id")
@@ -394,7 +324,7 @@ class _Events:
     def document(self, i: int) -> bytes:
         """The event of an alert, with all that has room."""
         compressed = self._compressed[i]
-        cutouts = {kind: _cutout(kind, compressed[kind]) for kind in CUTOUT_KINDS if kind in compressed}
+        cutouts = {kind: self._cutout(kind, compressed[kind]) for kind in CUTOUT_KINDS if kind in compressed}
         sheddable = [kind for kind in _SHED if kind in cutouts]
         rows = self._history.of(i)
         for longest, n_shed in product(_LONGEST_TEXTS, range(len(sheddable) + 1)):
@@ -425,24 +355,40 @@ class _Events:
     def _packet(self, i: int, shed: Sequence[str], longest: int | None, n_rows: int) -> bytes:
         """Group ``packet``: what of the alert is in the event, and where the rest is."""
         n_history = self._n_history[i]
-        params = _own("n_history", n_history) + _own("n_history_shown", n_rows)
+        params = self._own("n_history", n_history) + self._own("n_history_shown", n_rows)
         omitted = [f"{kind} cutout" for kind in shed]
         if n_rows < n_history:
-            params += _own("n_history_omitted", n_history - n_rows)
+            params += self._own("n_history_omitted", n_history - n_rows)
             omitted.insert(0, "oldest history")
         if longest is not None:
             omitted.append(f"texts beyond {longest} characters")
         if omitted:
-            params += _own("omitted", ", ".join(omitted))
+            params += self._own("omitted", ", ".join(omitted))
             if self._reference is None:
                 whole = self._ivorn(i, self._alert_ids[i])
                 database = self._database_ids[i]
-                params += _own("full_packet", f"l1db alert show {self._alert_ids[i]} (Level 1 Database {database})")
+                params += self._own(
+                    "full_packet", f"l1db alert show {self._alert_ids[i]} (Level 1 Database {database})"
+                )
             else:
                 whole = f"{self._reference}{self._alert_ids[i]}"
-                params += _own("full_packet", whole)
+                params += self._own("full_packet", whole)
             params += f'<Reference uri="{_escape(_uri(whole))}"/>\n'
         return _group("packet", params).encode()
+
+    def _own(self, name: str, value: int | str) -> str:
+        """A Param that is no column."""
+        data_type = "int" if isinstance(value, int) else "string"
+        ucd = self._ucds[name]
+        return f'<Param name="{name}" ucd="{ucd}" dataType="{data_type}" value="{_escape(str(value))}"/>\n'
+
+    def _cutout(self, kind: str, compressed: bytes) -> str:
+        name = f"cutout_{kind}"
+        return (
+            f'<Param name="{name}" ucd="{self._ucds[name]}" dataType="string">'
+            "<Description>FITS, gzip, base64</Description>"
+            f"<Value>{binascii.b2a_base64(compressed, newline=False).decode()}</Value></Param>\n"
+        )
 
     def _ivorn(self, i: int, alert_id: int) -> str:
         return ivorn(self._authorities[i], alert_id, self._database_ids[i])

@@ -14,15 +14,16 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
+from l1db import settings
 from l1db.cli import terminal
 from l1db.connection import connect
-from l1db.errors import InputError
+from l1db.errors import InputError, L1dbError, SettingsError
 
 app = typer.Typer(
     help="Alerts that were issued: show one as it went out, find them, print schemas.", no_args_is_help=True
 )
 
-_FORMATS = {"avro": "l1db", "l1db": "l1db", "lsst-11.1": "lsst-11.1", "voevent": "voevent"}
+_FORMATS = {"avro": "l1db", "json": "l1db", "l1db": "l1db", "lsst-11.1": "lsst-11.1", "voevent": "voevent"}
 # 64-bit identifiers, which JSON readers that know only floating point would round.
 _IDS = ("Id", "visit")
 
@@ -45,23 +46,33 @@ def show(
     from l1db.alert.cutouts import Archive
     from l1db.alert.packets import regenerate as build_again
 
-    if form not in ("text", "json", *_FORMATS):
-        raise InputError(f"{form} is no format: text, json, {', '.join(_FORMATS)}")
+    if form not in ("text", *_FORMATS):
+        raise InputError(f"{form} is no format: text, {', '.join(_FORMATS)}")
     with connect(application_name="l1db alert") as connection:
         alert_id = _alert_id(connection, number)
-        archive = Archive()
         if regenerate:
-            if not _compare(connection, alert_id, archive):
+            if not _compare(connection, alert_id, Archive()):
                 raise typer.Exit(1)
             return
         if cutouts is not None:
-            _write_cutouts(connection, alert_id, archive, cutouts)
+            _write_cutouts(connection, alert_id, Archive(), cutouts)
         if form == "text":
-            told = _text(connection, alert_id, archive).encode()
-        elif form == "json":
-            told = _json(build_again(connection, alert_id, "l1db", archive)[0].content).encode()
+            told = _text(connection, alert_id).encode()
         else:
-            told = build_again(connection, alert_id, _FORMATS[form], archive)[0].content
+            packet, first = build_again(connection, alert_id, _FORMATS[form], Archive())
+            told = packet.content
+            if first is None:
+                terminal.remark(
+                    f"alert {alert_id}: this packet has not been built yet; what is not cut or not there by then, it "
+                    "will never have"
+                )
+            elif hashlib.sha256(told).digest() != first:
+                raise L1dbError(
+                    f"alert {alert_id}: this is not the packet that was built first: l1db alert show {alert_id} "
+                    "--regenerate compares"
+                )
+            if form == "json":
+                told = _json(told).encode()
     if output is not None:
         output.write_bytes(told)
     elif form in ("avro", "l1db", "lsst-11.1") and sys.stdout.isatty():
@@ -86,6 +97,8 @@ def find(
     ra, dec = at if at is not None else (None, None)
     if ra is not None and not (math.isfinite(ra) and dec is not None and -90 <= dec <= 90):
         raise InputError(f"--at {ra} {dec}: is no place on the sky")
+    if not math.isfinite(radius):
+        raise InputError(f"--radius {radius}: is not a number of arcseconds")
     with connect(application_name="l1db alert") as connection:
         rows = connection.execute(
             """select a.alert_id, a.kind, a.midpoint_mjd_tai, a.visit, a.detector, a.dia_source_id, a.dia_object_id
@@ -170,14 +183,14 @@ def _write_cutouts(connection: psycopg.Connection[Any], alert_id: int, archive: 
         path.write_bytes(file)
         terminal.remark(f"{path}: {len(file)} bytes")
     if not content.cutouts[0]:
-        terminal.remark(f"alert {alert_id} has no cutouts")
+        terminal.remark(f"alert {alert_id} has no cutouts: l1db alert show {alert_id} says why")
 
 
-def _text(connection: psycopg.Connection[Any], alert_id: int, archive: Any) -> str:
+def _text(connection: psycopg.Connection[Any], alert_id: int) -> str:
     """What somebody at a terminal wants to know of an alert."""
     from l1db.alert.read import read_content
 
-    content = read_content(connection, [alert_id], archive)
+    content = read_content(connection, [alert_id])
     alert, source, found = content.alert.row(0), content.source.row(0), content.object.row(0)
     image = content.image.row(0)
     stamp = connection.execute("select stamp from l1.alert where alert_id = %s", (alert_id,)).fetchone()
@@ -217,6 +230,10 @@ def _text(connection: psycopg.Connection[Any], alert_id: int, archive: Any) -> s
         f"  {kind}: {n} bytes, sha256 {sha}" if why is None else f"  {kind}: none: {why}" for kind, sha, n, why in cut
     ]
     lines += [] if cut else ["  not cut yet: they are when its first packet is built"]
+    try:
+        settings.archive()
+    except SettingsError as error:
+        lines.append(f"  not to be had from here: {error}")
     built = connection.execute(
         "select p.format, p.schema_version, p.n_bytes from l1.alert_packet p where p.alert_id = %s order by 1",
         (alert_id,),

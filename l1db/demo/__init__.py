@@ -55,7 +55,10 @@ def run(dsn: str, alerts: Path | None = None, *, output: Path | None = None, pla
             make_database(dsn, name, profile)
             forget_picture(directory)  # the data that it shows have just gone
 
-        show_packets(own, alerts, make, console)
+        refuse_missing(["comet"])
+        refuse_directory(directory)
+        make_directory(directory)
+        show_packets(own, alerts, make, directory, console)
         show_content(own, configured, console)
         return
     refuse_missing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rich.console import Console
 from l1db.cli import terminal
 from l1db.client import Client
 from l1db.demo.arrival import listening
+from l1db.demo.publishing import publishing
 from l1db.demo.score import compare, compare_forced
 from l1db.demo.stored import forced_rows, objects_of_sources
 from l1db.demo.truth import read_truth
@@ -21,12 +23,16 @@ from l1db.ingest import ingest_files
 if TYPE_CHECKING:
     from l1db.simulate import Plan, Simulation
 
-_PACKAGES = {"galsim": "draws the images", "matplotlib": "draws the light curve"}
+_PACKAGES = {
+    "galsim": "draws the images",
+    "matplotlib": "draws the light curve",
+    "comet": "takes the VOEvents",
+}
 
 
-def refuse_missing() -> None:
+def refuse_missing(packages: Iterable[str] = tuple(_PACKAGES)) -> None:
     """Raise InputError if a package is missing that only the demo and the simulator need."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
         why = " and ".join(f"{name}, which {_PACKAGES[name]}," for name in missing)
         raise InputError(
@@ -39,15 +45,16 @@ def show_nights(dsn: str, directory: Path, plan: Plan | None, console: Console) 
     """Simulate nights in a directory, take them in and say how well they were found again."""
     made = _simulated(directory, plan, console)
     begun = time.monotonic()
-    with listening(dsn, console):
-        # Of a visit's detectors together, each visit one transaction: as `l1db ingest SOURCES --visits TABLE`.
-        result = ingest_files(lambda: Client(dsn), [made.sources], visits=made.visits)
-        seconds = time.monotonic() - begun
-    console.print(
-        f"{terminal.count(result.n_visits, 'visit')} ingested in {seconds:.1f} s, forced photometry included, "
-        f"each in one transaction: {seconds / result.n_visits:.1f} s each"
-    )
-    _show_score(dsn, directory, console)
+    with publishing(dsn, directory.parent, console):
+        with listening(dsn, console):
+            # Of a visit's detectors together, each visit one transaction: as `l1db ingest SOURCES --visits TABLE`.
+            result = ingest_files(lambda: Client(dsn), [made.sources], visits=made.visits)
+            seconds = time.monotonic() - begun
+        console.print(
+            f"{terminal.count(result.n_visits, 'visit')} ingested in {seconds:.1f} s, forced photometry included, "
+            f"each in one transaction: {seconds / result.n_visits:.1f} s each"
+        )
+        _show_score(dsn, directory, console)
 
 
 def _simulated(directory: Path, plan: Plan | None, console: Console) -> Simulation:

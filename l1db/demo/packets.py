@@ -12,12 +12,17 @@ from rich.console import Console
 from l1db.cli import terminal
 from l1db.client import Client
 from l1db.demo.arrival import listening
+from l1db.demo.publishing import publishing
 from l1db.demo.score import count_pairs
 from l1db.demo.stored import objects_of_sources
 
 
-def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], console: Console) -> None:
+def show_packets(
+    dsn: str, alerts: Path, make_database: Callable[[str], None], directory: Path, console: Console
+) -> None:
     """Replay packets into the database of ``dsn``, which is made, with the profile of their survey, once they are read.
+
+    What comes of them goes below ``directory``.
 
     Raises
     ------
@@ -48,30 +53,32 @@ def show_packets(dsn: str, alerts: Path, make_database: Callable[[str], None], c
     console.rule(f"{count(len(files), 'packet')}: {count(len(visits), 'visit')}, {count(len(collection), 'source')}")
     n_detectors = sum(len(data.detectors) for data in visits)
     begun = time.monotonic()
-    with listening(dsn, console), terminal.progress() as report:
-        ingest_visits(
-            lambda: Client(dsn),
-            visits,
-            n_visits=len(visits),
-            n_detectors=n_detectors,
-            mode="supplement",
-            origins=collection,
-            progress=report,
-        )
-        seconds = time.monotonic() - begun
-    console.print(f"{count(n_detectors, 'detector')} in {seconds:.1f} s, each visit in one transaction")
-    found, n_objects = objects_of_sources(dsn)
-    console.print(f"found: {count(n_objects, 'DiaObject')}")
-    if truth:
-        visit = {
-            source: data.visit.visit
-            for data in visits
-            for detector in data.detectors
-            for source in np.asarray(detector.sources["dia_source_id"]).tolist()
-        }
-        pairs = count_pairs(truth, visit, found)
-        console.print(
-            f"ZTF's own names: {count(len(set(truth.values())), 'object')}, {count(pairs.n_true, 'pair')} of visits; "
-            f"[bold]precision {pairs.precision:.4f}, recall {pairs.recall:.4f}[/bold] "
-            f"({pairs.n_found - pairs.n_common} wrong, {pairs.n_true - pairs.n_common} missed)"
-        )
+    with publishing(dsn, directory, console):
+        with listening(dsn, console), terminal.progress() as report:
+            ingest_visits(
+                lambda: Client(dsn),
+                visits,
+                n_visits=len(visits),
+                n_detectors=n_detectors,
+                mode="supplement",
+                origins=collection,
+                progress=report,
+            )
+            seconds = time.monotonic() - begun
+        console.print(f"{count(n_detectors, 'detector')} in {seconds:.1f} s, each visit in one transaction")
+        found, n_objects = objects_of_sources(dsn)
+        console.print(f"found: {count(n_objects, 'DiaObject')}")
+        if truth:
+            visit = {
+                source: data.visit.visit
+                for data in visits
+                for detector in data.detectors
+                for source in np.asarray(detector.sources["dia_source_id"]).tolist()
+            }
+            pairs = count_pairs(truth, visit, found)
+            console.print(
+                f"ZTF's own names: {count(len(set(truth.values())), 'object')}, "
+                f"{count(pairs.n_true, 'pair')} of visits; "
+                f"[bold]precision {pairs.precision:.4f}, recall {pairs.recall:.4f}[/bold] "
+                f"({pairs.n_found - pairs.n_common} wrong, {pairs.n_true - pairs.n_common} missed)"
+            )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
@@ -325,4 +326,5 @@ def _without(detector: DetectorData, rows: NDArray[np.int64]) -> DetectorData:
     if keep.all():
         return detector
     columns = {name: np.asanyarray(values)[keep] for name, values in detector.sources.items()}
-    return replace(detector, sources=columns, row_numbers=detector.row_numbers[keep])
+    cutouts = {kind: list(compress(contents, keep)) for kind, contents in detector.cutouts.items()}
+    return replace(detector, sources=columns, row_numbers=detector.row_numbers[keep], cutouts=cutouts)

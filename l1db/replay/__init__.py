@@ -3,15 +3,24 @@
 Every DiaSource goes in once, however many packets tell of it: as the trigger of its own, and as a previous source in
 those of later nights.  All packets are decoded before anything is stored.  The sources are supplements, so a stream may
 be replayed as it grows, and replaying the same files again changes nothing.
+
+The cutouts of a packet go into the archive and belong to the alert of its trigger, if that gets one now: a source that
+was told of before as a previous one has its alert.  Till then they wait in a temporary file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from l1db.errors import BadRow, InputError
+import numpy as np
+
+from l1db import settings
+from l1db.errors import BadRow, InputError, SettingsError
 from l1db.ingest.run import ClientFactory, Progress, RunResult, VisitData, ingest_visits
 from l1db.rejects import explain
 from l1db.replay import rubin, ztf
@@ -21,10 +30,24 @@ __all__ = ["Collection", "read_files", "replay_files"]
 
 
 class Collection:
-    """The detections of any number of packets, each once; of two records of one detection a trigger's is the fuller."""
+    """The detections of any number of packets, each once; of two records of one detection a trigger's is the fuller.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    store
+        A file that is open for reading and writing, for the cutouts of triggers; without it these are passed over.
+
+    Attributes
+    ----------
+    has_cutouts
+        Whether a packet had any.
+    """
+
+    def __init__(self, store: IO[bytes] | None = None) -> None:
         self._found: dict[tuple[str, int], tuple[bool, Path, Any]] = {}
+        self._store = store
+        self._cutouts: dict[int, dict[str, tuple[int, int]]] = {}
+        self.has_cutouts = False
 
     def __len__(self) -> int:
         return len(self._found)
@@ -39,14 +62,53 @@ class Collection:
         try:
             if packet.survey == "ztf":
                 found: list[tuple[int, bool, Any]] = list(ztf.detections(packet.record))
+                cutouts = ztf.cutouts(packet.record)
             else:
                 found = list(rubin.detections(packet.record, packet.version))
+                cutouts = rubin.cutouts(packet.record)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: the packet lacks or garbles a field: {error}") from error
         for identifier, is_trigger, fields in found:
             key = (packet.survey, identifier)
             if key not in self._found or (is_trigger and not self._found[key][0]):
                 self._found[key] = (is_trigger, path, fields)
+                if is_trigger and cutouts:
+                    self._keep(identifier, cutouts)
+
+    def _keep(self, identifier: int, cutouts: dict[str, bytes]) -> None:
+        self.has_cutouts = True
+        if self._store is None:
+            return
+        places = self._cutouts[identifier] = {}
+        try:
+            for kind, content in cutouts.items():
+                places[kind] = self._store.tell(), len(content)
+                self._store.write(content)
+        except OSError as error:
+            raise SettingsError(
+                f"the cutouts of the packets do not fit into {tempfile.gettempdir()} ({error.strerror or error}): "
+                "set TMPDIR to a directory with more room"
+            ) from None
+
+    def with_cutouts(self, visits: Sequence[VisitData]) -> Iterator[VisitData]:
+        """The same visits, one after the other, with cutouts: all of these at once would fill any memory."""
+        for data in visits:
+            yield replace(
+                data,
+                detectors=tuple(
+                    replace(detector, cutouts=self._read(np.asarray(detector.sources["dia_source_id"]).tolist()))
+                    for detector in data.detectors
+                ),
+            )
+
+    def _read(self, identifiers: Sequence[int]) -> dict[str, list[bytes | None]]:
+        found: dict[str, list[bytes | None]] = {}
+        for i, identifier in enumerate(identifiers):
+            for kind, (start, size) in self._cutouts.get(identifier, {}).items():
+                assert self._store is not None
+                self._store.seek(start)
+                found.setdefault(kind, [None] * len(identifiers))[i] = self._store.read(size)
+        return found
 
     def visits(self) -> list[VisitData]:
         """All visits in time order, each with the detectors that have a source in it."""
@@ -72,11 +134,16 @@ class Collection:
 
 
 def read_files(
-    paths: Sequence[Path], *, schema: Path | None = None, skip_bad: bool = False, progress: Progress | None = None
+    paths: Sequence[Path],
+    *,
+    schema: Path | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    store: IO[bytes] | None = None,
 ) -> tuple[Collection, tuple[str, ...]]:
     """Decode packets; returns their detections and, with ``skip_bad``, a line on each file that could not be used."""
     files = find_files(list(paths))
-    collection, skipped = Collection(), []
+    collection, skipped = Collection(store), []
     for i, path in enumerate(files):
         try:
             for packet in list(read_packets(path, schema)):
@@ -125,20 +192,30 @@ def replay_files(
     """
     if not paths:
         raise InputError("no input: name at least one file or directory of alert packets")
-    collection, warnings = read_files(paths, schema=schema, skip_bad=skip_bad, progress=progress)
-    visits = collection.visits()
     rejected: list[BadRow] = []
-    results = ingest_visits(
-        client_factory,
-        visits,
-        n_visits=len(visits),
-        n_detectors=sum(len(data.detectors) for data in visits),
-        mode="supplement",
-        workers=workers,
-        origins=collection,
-        reject=rejected.extend if skip_bad else None,
-        progress=progress,
-    )
+    with ExitStack() as stack:
+        store, why_not = None, ""
+        try:
+            settings.archive()
+            store = stack.enter_context(tempfile.TemporaryFile())
+        except SettingsError as error:
+            why_not = f"cutouts are left out: {error}"
+        collection, warnings = read_files(paths, schema=schema, skip_bad=skip_bad, progress=progress, store=store)
+        if collection.has_cutouts and why_not:
+            warnings += (why_not,)
+        visits = collection.visits()
+        results = ingest_visits(
+            client_factory,
+            collection.with_cutouts(visits),
+            n_visits=len(visits),
+            n_detectors=sum(len(data.detectors) for data in visits),
+            mode="supplement",
+            workers=workers,
+            origins=collection,
+            reject=rejected.extend if skip_bad else None,
+            progress=progress,
+        )
+    warnings += tuple(warning for result in results for warning in result.warnings)
     n_rejected = len({bad.row for bad in rejected})
     if n_rejected:
         warnings += (

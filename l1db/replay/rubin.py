@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l1db.alert.content import CUTOUT_KINDS
 from l1db.columns import DTYPES, GIVEN, PER_DETECTOR, Column
 from l1db.ingest.run import VisitData
 from l1db.names import to_snake
@@ -52,6 +53,12 @@ def detections(packet: dict[str, Any], version: tuple[int, int]) -> Iterator[tup
             record["reason"] = packet.get("observation_reason") or None
             record["target"] = packet.get("target_name") or None
         yield int(source["diaSourceId"]), source is trigger, record
+
+
+def cutouts(packet: dict[str, Any]) -> dict[str, bytes]:
+    """The cutouts of a packet's trigger, FITS files, by kind."""
+    found = {kind: packet.get(f"cutout{kind.capitalize()}") for kind in CUTOUT_KINDS}
+    return {kind: bytes(content) for kind, content in found.items() if content}
 
 
 def visits(records: Sequence[dict[str, Any]]) -> list[VisitData]:

@@ -17,6 +17,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from l1db import units
+from l1db.alert.content import CUTOUT_KINDS
 from l1db.ingest.run import VisitData
 from l1db.visit import DetectorData, Visit
 
@@ -76,6 +77,12 @@ def detections(packet: dict[str, Any]) -> Iterator[tuple[int, bool, tuple[Any, .
                 raise ValueError(f"candidate {candid} has no {', '.join(missing)}")
             fields = (candid, *(candidate.get(name) for name in _FIELDS[1:]))
             yield int(candid), is_trigger, fields
+
+
+def cutouts(packet: dict[str, Any]) -> dict[str, bytes]:
+    """The stamps of a packet's trigger, gzipped FITS files, by l1db's names of their kinds."""
+    stamps = {kind: packet.get(f"cutout{kind.capitalize()}") for kind in CUTOUT_KINDS}
+    return {kind: bytes(stamp["stampData"]) for kind, stamp in stamps.items() if stamp and stamp["stampData"]}
 
 
 def exposure(pid: NDArray[np.int64]) -> NDArray[np.int64]:

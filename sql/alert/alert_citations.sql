@@ -20,7 +20,9 @@ as $$
     --   retracted_alert_id  - of a retraction, the alert that it takes back
     -- Reads:  l1.alert
     --
-    -- Who writes an object holds its cell of the sky, so no alert of it with an earlier stamp can join later.
+    -- Who writes an object holds its cell of the sky, so no alert of it with an earlier stamp can join later.  The source of
+    -- a retraction may have come again since its alert with another midpoint of the same exposure; the answer does not
+    -- depend on the other alerts that are asked for.
     select a.alert_id,
            first.alert_id,
            retracted.alert_id
@@ -41,7 +43,10 @@ as $$
          where a.kind = 'retraction'
            and d.dia_source_id = a.dia_source_id
            and d.kind <> 'retraction'
-           and d.midpoint_mjd_tai between p_lower and p_upper
+           and d.stamp < a.stamp
+           and d.midpoint_mjd_tai between a.midpoint_mjd_tai - 1 and a.midpoint_mjd_tai + 1
+           and d.midpoint_mjd_tai between p_lower - 1 and p_upper + 1
+         order by d.stamp, d.alert_id
          limit 1
       ) as retracted
         on true

@@ -7,17 +7,23 @@ as $$
 -- Function: l1_api.issue_alerts(3)
 --
 --   Puts one alert into the outbox for every source of the call that has an object, and by the survey's rules for every
---   forced measurement.  A source that had its alert before it was withdrawn gets no second one when it comes again.
+--   forced measurement; first of all, retractions of what a replacement withdrew.  A source that had its alert before it
+--   was withdrawn gets no second one when it comes again.
 --
 -- Parameters:
 --   p_visit, p_survey  - the visit, and the rules in force
 --   p_stamp            - stamp of this transaction: the version of the object that the alert shows
--- Reads:   pg_temp.claim
--- Writes:  l1.alert; pg_temp.assignment, where it marks those that had theirs
+-- Calls:   retract_alerts, keep_given_cutouts, describe_images
+-- Reads:   pg_temp.claim, pg_temp.correcting, pg_temp.stage_cutout
+-- Writes:  l1.alert, l1.alert_image, l1.cutout; pg_temp.assignment, where it marks those that had theirs
 declare
-    v_bounds record;
+    v_bounds    record;
+    v_elsewhere record;
 begin
     select * into v_bounds from l1_api.leaf_bounds(p_visit.midpoint_mjd_tai);
+    if exists (select from pg_temp.correcting) then
+        perform l1_api.retract_alerts(p_survey, p_stamp);
+    end if;
     if exists (select from pg_temp.claim c where c.attempt > 1 or c.status = 'supplemented') then
         update pg_temp.assignment a
            set is_repeated = true
@@ -60,6 +66,15 @@ begin
           from pg_temp.forced f
          order by f.dia_object_id, f.detector;
     end if;
+
+    if exists (select from pg_temp.stage_cutout) then
+        perform l1_api.keep_given_cutouts(p_visit, p_stamp);
+    end if;
+
+    -- Objects that a replacement retired have taken forced measurements of other nights with them.
+    select min(c.midpoint_mjd_tai) as lower, max(c.midpoint_mjd_tai) as upper into v_elsewhere from pg_temp.correcting c;
+    perform l1_api.describe_images(p_stamp, least(v_bounds.lower, v_elsewhere.lower),
+                                   greatest(v_bounds.upper, v_elsewhere.upper));
 end
 $$;
 comment on function l1_api.issue_alerts(l1.visit, l1.survey, timestamptz) is

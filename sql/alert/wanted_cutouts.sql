@@ -14,6 +14,7 @@ returns table (
     bbox_size     integer,
     psf_fwhm      real,
     uri           text,
+    sha256        bytea,
     trouble       text
 )
 language sql
@@ -28,20 +29,24 @@ as $$
     --   p_alert_ids       - the alerts
     --   p_lower, p_upper  - between which midpoints they lie, MJD TAI [d]
     -- Returns:
-    --   where to cut [deg], how much [pixel], out of which image, with which PSF if it has none [pixel]; trouble: why there
-    --   is none
-    -- Reads:  l1.alert, l1.survey, l1.visit, l1.cutout, l1.alert_image, l1.image, l1.visit_detector; see alert_sources
+    --   where to cut [deg], how much [pixel], out of which image and its hash, with which PSF if it has none [pixel];
+    --   trouble: why there is none
+    -- Reads:  l1.alert, l1.survey, l1.visit, l1.cutout, l1.alert_image, l1.image, l1.visit_detector, l1.dia_source,
+    --         l1.dia_source_history; see alert_sources
+    --
+    -- A retraction shows what the alert showed that it takes back: the source as it was then, on the image of that attempt.
     select distinct on (a.visit, a.detector, a.dia_source_id, wanted.kind)
            a.dia_source_id,
            wanted.kind,
            a.visit,
            a.detector,
            v.day_obs,
-           (t.source).ra,
-           (t.source).dec,
-           (t.source).bbox_size,
+           s.ra,
+           s.dec,
+           s.bbox_size,
            described.psf_fwhm,
            case when described.attempt is null or described.attempt = live.attempt then i.uri end,
+           case when described.attempt is null or described.attempt = live.attempt then i.sha256 end,
            case when described.attempt <> coalesce(live.attempt, 0)
                 then 'its detector was withdrawn or replaced before'
                 when i.uri is null then 'there is no ' || wanted.kind || ' image' end
@@ -51,12 +56,23 @@ as $$
      cross join lateral unnest(r.cutouts) as wanted(kind)
       join l1.visit v
         on v.visit = a.visit
-      join l1_api.alert_sources(p_alert_ids, p_lower, p_upper) as t
-        on t.alert_id = a.alert_id
+     cross join lateral (
+        select d.midpoint_mjd_tai,
+               d.stamp
+          from l1.alert d
+         where d.dia_source_id = a.dia_source_id
+           and (d.kind <> 'retraction' or d.alert_id = a.alert_id)
+           and d.stamp <= a.stamp
+           and d.midpoint_mjd_tai between a.midpoint_mjd_tai - 1 and a.midpoint_mjd_tai + 1
+           and d.midpoint_mjd_tai between p_lower - 1 and p_upper + 1
+         order by d.stamp, d.alert_id
+         limit 1
+      ) as issued
+     cross join lateral l1_api.dia_source_asof(issued.stamp) as s
       left join l1.alert_image described
         on described.visit = a.visit
        and described.detector = a.detector
-       and described.stamp = a.stamp
+       and described.stamp = issued.stamp
       left join l1.visit_detector live
         on live.visit = a.visit
        and live.detector = a.detector
@@ -67,6 +83,9 @@ as $$
        and i.kind = wanted.kind
      where a.alert_id = any (p_alert_ids)
        and a.midpoint_mjd_tai between p_lower and p_upper
+       and s.dia_source_id = a.dia_source_id
+       and s.midpoint_mjd_tai = issued.midpoint_mjd_tai
+       and s.midpoint_mjd_tai between p_lower - 1 and p_upper + 1
        and not exists (select
                          from l1.cutout c
                         where c.dia_source_id = a.dia_source_id

@@ -30,7 +30,7 @@ as $$
 --   correction_id
 -- Reads:   pg_temp.correcting
 -- Writes:  l1.dia_source, l1.dia_object, l1.dia_object_band (histories by trigger), l1.visit_detector, l1.alert,
---          l1.precovery_task, l1.update_record, l1.correction; pg_temp
+--          l1.alert_image, l1.precovery_task, l1.update_record, l1.correction; pg_temp
 declare
     v_stamp     timestamptz;
     v_bands     text[];
@@ -55,22 +55,31 @@ begin
     perform l1_api.reopen_objects(p_survey, v_stamp);
     v_n_retired := l1_api.retire_objects(case when p_redirect_to is null then 'orphaned' else 'merged' end, p_redirect_to);
 
-    -- What has an object at last has its alert, unless it had one.
+    perform l1_api.retract_alerts(p_survey, v_stamp);
+    -- What has an object at last has its alert, unless it had one; with another midpoint perhaps, within the exposure.
     insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,
                           survey_version, stamp)
     select 'detection', c.dia_source_id, c.midpoint_mjd_tai, c.visit, c.detector, c.object, v_stamp,
            p_survey.survey_version, v_stamp
       from pg_temp.correcting c
+      left join lateral (
+        select a.alert_id
+          from l1.alert a
+         where a.dia_source_id = c.dia_source_id
+           and a.kind = 'detection'
+           and a.midpoint_mjd_tai >= c.midpoint_mjd_tai - 1
+           and a.midpoint_mjd_tai <= c.midpoint_mjd_tai + 1
+         limit 1
+      ) as former
+        on true
      where c.action = 'move'
        and c.object is not null
        and c.former_object is null
        and not c.is_forced
-       and not exists (select
-                         from l1.alert former
-                        where former.dia_source_id = c.dia_source_id
-                          and former.kind = 'detection'
-                          and former.midpoint_mjd_tai = c.midpoint_mjd_tai)
+       and former.alert_id is null
      order by c.dia_source_id;
+    perform l1_api.describe_images(v_stamp, min(c.midpoint_mjd_tai), max(c.midpoint_mjd_tai))
+       from pg_temp.correcting c;
 
     update l1.visit_detector v
        set n_withdrawn = v.n_withdrawn + changed.n

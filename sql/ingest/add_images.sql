@@ -5,6 +5,7 @@ create function l1_api.add_images(
     p_uris      text[],
     p_sha256s   bytea[],
     p_n_bytes   bigint[],
+    p_wcs       text[],
     p_footprint text
 )
 returns integer
@@ -12,14 +13,15 @@ language plpgsql
 volatile
 set search_path = pg_catalog, l1, l1_api, public, pg_temp
 as $$
--- Function: l1_api.add_images(7)
+-- Function: l1_api.add_images(8)
 --
 --   Makes images known that come after the ingest of their detector, and queues the forced measurements that were not
 --   made for want of them.  Images that are known already change nothing.
 --
 -- Parameters:
 --   p_visit, p_detector                 - a detector that is stored
---   p_kinds, p_uris, p_sha256s, p_n_bytes - the images: kind, place, checksum and size of each
+--   p_kinds, p_uris, p_sha256s, p_n_bytes, p_wcs - the images: kind, place, checksum, size and WCS of each; WCS as FITS
+--                                         cards, one a line, NULL: not read
 --   p_footprint                         - outline of the difference image, WKT polygon with longitude = ra, or ra - 360
 --                                         above 180 [deg]; the ledger takes it if it has none
 -- Returns:
@@ -72,9 +74,9 @@ begin
     insert into pg_temp.stage_detector (detector, footprint, content_sha256, has_images)
     select c.detector, st_astext(c.footprint), v_ledger.content_sha256, 'difference' = any (p_kinds)
       from pg_temp.claim c;
-    insert into pg_temp.stage_image (detector, kind, uri, sha256, n_bytes)
-    select p_detector, given.kind, given.uri, given.sha256, given.n_bytes
-      from unnest(p_kinds, p_uris, p_sha256s, p_n_bytes) as given(kind, uri, sha256, n_bytes);
+    insert into pg_temp.stage_image (detector, kind, uri, sha256, n_bytes, wcs)
+    select p_detector, given.kind, given.uri, given.sha256, given.n_bytes, given.wcs
+      from unnest(p_kinds, p_uris, p_sha256s, p_n_bytes, p_wcs) as given(kind, uri, sha256, n_bytes, wcs);
 
     perform l1_api.register_images(v_visit, v_survey);
     perform l1_api.queue_forced(v_visit, v_survey, 'late_image');
@@ -95,5 +97,5 @@ begin
     return (select c.n_forced_queued from pg_temp.claim c);
 end
 $$;
-comment on function l1_api.add_images(bigint, smallint, text[], text[], bytea[], bigint[], text) is
+comment on function l1_api.add_images(bigint, smallint, text[], text[], bytea[], bigint[], text[], text) is
     'Makes images known that come after the ingest of their detector, and queues their forced work';

@@ -23,7 +23,7 @@ as $$
 --
 --   The night's one transaction: takes the staged detectors of a visit in, all or nothing.  Before it, the caller opens
 --   the visit (open_visit), makes its partitions (ensure_partitions) and the working tables (open_stage), and copies into
---   pg_temp.stage_detector and pg_temp.stage_source; after it, the caller commits.
+--   pg_temp.stage_detector, pg_temp.stage_source and the other stages; after it, the caller commits.
 --
 -- Parameters:
 --   p_visit  - the visit

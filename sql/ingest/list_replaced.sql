@@ -7,8 +7,8 @@ set plan_cache_mode = force_custom_plan
 as $$
 -- Function: l1_api.list_replaced(2)
 --
---   Lists what a replacement has changed of sources that others may have read: those that did not come again, and those
---   that belong to another object now.
+--   Lists what a replacement has changed of sources that others may have read: those that did not come again, those that
+--   belong to another object now, and forced measurements that were made again and have another id (renew).
 --
 -- Parameters:
 --   p_visit  - the visit
@@ -26,7 +26,8 @@ begin
     insert into pg_temp.correcting (dia_source_id, midpoint_mjd_tai, ra, dec, visit, detector, band, is_forced,
                                     validity_start, former_object, action, reason, object)
     select h.dia_source_id, h.midpoint_mjd_tai, h.ra, h.dec, h.visit, h.detector, h.band, h.is_forced,
-           h.validity_start, h.dia_object_id, case when now_is.n = 0 then 'withdraw' else 'move' end, h.closed_reason,
+           h.validity_start, h.dia_object_id, case when now_is.n = 0 then 'withdraw' when h.is_forced then 'renew' else 'move' end,
+           h.closed_reason,
            now_is.dia_object_id
       from l1.dia_source_history h
      cross join lateral (
@@ -54,7 +55,7 @@ begin
        and (h.detector in (select c.detector from pg_temp.claim c where c.former_attempt is not null)
             or h.detector in (select a.detector from pg_temp.assignment a where a.is_stored))
        and h.validity_end = p_stamp
-       and (now_is.n = 0 or now_is.dia_object_id is distinct from h.dia_object_id);
+       and (now_is.n = 0 or h.is_forced or now_is.dia_object_id is distinct from h.dia_object_id);
 end
 $$;
 comment on function l1_api.list_replaced(l1.visit, timestamptz) is

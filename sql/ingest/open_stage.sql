@@ -40,7 +40,8 @@ begin
         kind           text not null,
         uri            text not null,
         sha256         bytea not null,
-        n_bytes        bigint not null
+        n_bytes        bigint not null,
+        wcs            text
     ) on commit delete rows;
     create temp table stage_forced (
         detector       smallint not null,
@@ -59,6 +60,17 @@ begin
         snap_diff_flux     real,
         snap_diff_flux_err real,
         forced_flags       integer not null
+    ) on commit delete rows;
+
+    -- The cutouts that came with the sources, where they lie in the archive.
+    create temp table stage_cutout (
+        dia_source_id  bigint not null,
+        kind           text not null,
+        encoding       text not null,
+        sha256         bytea not null,
+        n_bytes        integer not null,
+        pack           text not null,
+        start          bigint not null
     ) on commit delete rows;
 
     -- What each detector of the call is to become, and by how much that changes the counts of its ledger row.
@@ -84,8 +96,8 @@ begin
         dec            double precision not null
     ) on commit delete rows;
 
-    -- What a correction changes, and a replacement: withdraw, move to an object or to none, or restore a former version
-    -- (of which validity_start tells).
+    -- What a correction changes, and a replacement: withdraw, move to an object or to none, restore a former version (of
+    -- which validity_start tells), or renew, a forced measurement under another id.
     create temp table correcting (
         dia_source_id  bigint not null,
         midpoint_mjd_tai double precision not null,

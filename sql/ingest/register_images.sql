@@ -19,8 +19,8 @@ begin
        and i.visit = p_visit.visit
        and i.detector = c.detector;
 
-    insert into l1.image (visit, detector, kind, uri, sha256, n_bytes, expires_at)
-    select p_visit.visit, s.detector, s.kind, s.uri, s.sha256, s.n_bytes,
+    insert into l1.image (visit, detector, kind, uri, sha256, n_bytes, wcs, expires_at)
+    select p_visit.visit, s.detector, s.kind, s.uri, s.sha256, s.n_bytes, s.wcs,
            clock_timestamp() + p_survey.image_cache_days * interval '1 day'
       from pg_temp.stage_image s
       join pg_temp.claim c
@@ -30,6 +30,7 @@ begin
        set uri = excluded.uri,
            sha256 = excluded.sha256,
            n_bytes = excluded.n_bytes,
+           wcs = excluded.wcs,
            registered_at = excluded.registered_at,
            expires_at = excluded.expires_at;
 end

@@ -247,9 +247,10 @@ def test_a_withdrawn_visit_can_be_ingested_again(database: str, look: psycopg.Co
     with Client(database) as client:
         again = client.ingest(visit(4, band="g"), [DetectorData(1, seen(9, 40, dia_source_id=[4091, 4401]))])
     assert (again.detectors[0].status, again.detectors[0].attempt, again.n_sources) == ("stored", 2, 2)
-    assert look.execute("select count(*) from l1.alert where dia_source_id = 4401").fetchone() == (1,), (
-        "it had its alert"
-    )
+    assert look.execute("select kind from l1.alert where dia_source_id = 4401 order by alert_id").fetchall() == [
+        ("detection",),
+        ("retraction",),
+    ], "it had its alert"
 
 
 def test_what_is_ingested_again_does_not_bring_back_what_was_withdrawn(database: str, look: psycopg.Connection) -> None:

@@ -49,6 +49,7 @@ NAMED = """
 """
 FIRST = "(select min(dia_object_id) from l1.dia_object where n_dia_sources > 2)"
 LAST_ALERT = "(select max(alert_id) from l1.alert where kind = '{}' and stamp not in (select stamp from l1.correction))"
+LAST_RETRACTION = "(select max(alert_id) from l1.alert where kind = 'retraction')"
 PLANTED: dict[str, dict[str, str]] = {
     "broken_object_versions": {
         "an overlap": """update l1.dia_object_history h set validity_end = pg_temp.after(h.validity_end) from plain
@@ -251,14 +252,76 @@ PLANTED: dict[str, dict[str, str]] = {
     },
     "broken_alert_sources": {
         "no such source": """
-            update l1.alert a set dia_source_id = 77
-             where alert_id = (select max(alert_id) from l1.alert a where kind = 'detection' and not exists (
-                               select from l1.dia_source s where s.dia_source_id = a.dia_source_id))""",
+            create temp table gone as
+            select * from l1.alert a where kind = 'detection' and not exists (
+                   select from l1.dia_source s where s.dia_source_id = a.dia_source_id)
+             order by alert_id desc limit 1;
+            delete from l1.alert a using gone where a.dia_source_id = gone.dia_source_id and a.kind = 'retraction';
+            update l1.alert a set dia_source_id = 77 from gone where a.alert_id = gone.alert_id""",
+        "of a retraction": f"""
+            insert into l1.alert_image (visit, detector, stamp, attempt, band, midpoint_mjd_tai, day_obs)
+            select i.visit, 99, i.stamp, i.attempt, i.band, i.midpoint_mjd_tai, i.day_obs
+              from l1.alert_image i join l1.alert using (visit, detector, stamp) where alert_id = {LAST_RETRACTION};
+            update l1.alert set detector = 99 where alert_id = {LAST_RETRACTION}""",
+    },
+    "broken_retractions": {
+        "one is missing": f"delete from l1.alert where alert_id = {LAST_RETRACTION}",
+        "one of a forced measurement": """
+            delete from l1.alert where alert_id = (
+                   select max(r.alert_id) from l1.alert r join l1.alert a using (dia_source_id)
+                    where r.kind = 'retraction' and a.kind = 'forced')""",
+        "of what is live": """
+            insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id,
+                                  dia_object_version, survey_version, stamp)
+            select 'retraction', dia_source_id, midpoint_mjd_tai, visit, detector, dia_object_id, dia_object_version,
+                   survey_version, stamp from l1.alert a
+             where alert_id = (select max(alert_id) from l1.alert where visit = 3)""",
+        "at another time": f"""
+            create temp table once as select * from l1.alert where alert_id = {LAST_RETRACTION};
+            insert into l1.alert_image
+            select i.visit, i.detector, pg_temp.before(i.stamp), i.attempt, i.band, i.midpoint_mjd_tai, i.exposure_time,
+                   i.boresight_ra, i.boresight_dec, i.airmass, i.day_obs
+              from l1.alert_image i join once using (visit, detector, stamp);
+            update l1.alert a set stamp = pg_temp.before(a.stamp), dia_object_id = null, dia_object_version = null
+              from once where a.alert_id = once.alert_id""",
+        "of what had no alert": """
+            insert into l1.alert (kind, dia_source_id, midpoint_mjd_tai, visit, detector, survey_version, stamp)
+            select 'retraction', h.dia_source_id, h.midpoint_mjd_tai, h.visit, h.detector, 1, h.validity_end
+              from l1.dia_source_history h join l1.alert_image i on (i.visit, i.detector, i.stamp)
+                                                                  = (h.visit, h.detector, h.validity_end)
+             where h.closed_reason = 'replaced' and h.dia_source_id not in (select dia_source_id from l1.alert)
+               and h.dia_source_id not in (select dia_source_id from l1.dia_source) limit 1""",
+    },
+    "broken_deliveries": {
+        "a packet of no alert": """
+            insert into l1.alert_packet (alert_id, format, schema_version, sha256, n_bytes)
+            values (-1, 'l1db', '1.0', sha256(''), 1)""",
+        "no alert": """
+            insert into l1.destination (destination, kind, format, settings, give_up_after)
+            values ('d', 'file', 'l1db', '{}', '1 day');
+            insert into l1.delivery (destination, alert_id, state, n_attempts, first_at, last_at)
+            values ('d', -1, 'refused', 1, now(), now())""",
+        "a packet that was not built": """
+            insert into l1.destination (destination, kind, format, settings, give_up_after)
+            values ('d', 'file', 'l1db', '{}', '1 day');
+            insert into l1.delivery (destination, alert_id, state, n_attempts, first_at, last_at)
+            select 'd', max(alert_id), 'delivered', 1, now(), now() from l1.alert""",
+    },
+    "broken_alert_images": {
+        "one is missing": "delete from l1.alert_image where visit = 3",
+        "that of a retraction": f"""
+            delete from l1.alert_image i using l1.alert a
+             where a.alert_id = {LAST_RETRACTION}
+               and (i.visit, i.detector, i.stamp) = (a.visit, a.detector, a.stamp)""",
     },
     "broken_alert_versions": {
         "no such object": f"update l1.alert set dia_object_id = 4711 where alert_id = {LAST_ALERT.format('detection')}",
         "no such version": f"""update l1.alert set dia_object_version = pg_temp.before(dia_object_version)
                                 where alert_id = {LAST_ALERT.format('detection')}""",
+        "a retraction without one": """update l1.alert set dia_object_version = null
+                                        where kind = 'retraction' and dia_object_version is not null""",
+        "a retraction with one of a retired object": """update l1.alert set dia_object_version = stamp
+                                                         where kind = 'retraction' and dia_object_version is null""",
     },
     "broken_outbox": {
         "of a detection": f"""
@@ -428,6 +491,9 @@ def correct(connection: psycopg.Connection) -> None:
     undone = one("select l1_api.withdraw_detectors(104, array[1]::smallint[], 'a test')")
     connection.execute("select l1_api.undo_correction(%s, 'a test')", (undone,))
     connection.execute("select l1_api.withdraw_visit(105, 'a test')")
+    forced = one("select min(s.dia_source_id) from l1.dia_source s join l1.alert a using (dia_source_id)"
+                 " where a.kind = 'forced'")  # fmt: skip
+    connection.execute("select l1_api.withdraw_sources(array[%s], 'a test')", (forced,))
 
 
 @pytest.fixture(scope="module")
@@ -468,6 +534,10 @@ def test_the_database_of_these_tests_has_lived(sound: psycopg.Connection) -> Non
         " where s.dia_object_id = o.dia_object_id)",
         "l1.dia_object where n_good_dia_sources < n_dia_sources",
         "l1.alert where kind = 'forced'",
+        "l1.alert where kind = 'retraction' and dia_object_version is null",
+        "l1.alert where kind = 'retraction' and dia_object_version = stamp",
+        "l1.alert r join l1.dia_source s using (dia_source_id) where r.kind = 'retraction'",
+        "l1.alert r join l1.alert a using (dia_source_id) where r.kind = 'retraction' and a.kind = 'forced'",
         "l1.alert_batch where acked_at is null",
         "l1.alert_cursor where window_end is not null and after_xid is not null",
         "l1.precovery_task",
@@ -524,7 +594,7 @@ def test_a_violation_is_an_exit_code_and_as_many_lines_as_wanted(fresh_database:
     assert (alone.code, alone.out.count("broken_")) == (0, 1)
     refused = l1db("check", "--deep", "--only", "broken_hearts", dsn=dsn)
     assert refused.code == 1
-    assert "there is no invariant broken_hearts; there are: broken_alert_sources, " in refused.err
+    assert "there is no invariant broken_hearts; there are: broken_alert_images, broken_alert_sources, " in refused.err
 
 
 def test_what_is_committed_meanwhile_is_not_seen(fresh_database: Any) -> None:

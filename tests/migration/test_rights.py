@@ -188,6 +188,8 @@ WRITES = {
         "l1.image": {"insert", "update", "delete"},
         "l1.precovery_task": {"insert", "update", "delete"},
         "l1.alert": {"insert"},
+        "l1.alert_image": {"insert"},
+        "l1.cutout": {"insert"},
         "l1.stamp": {"insert"},
         "l1.update_record": {"insert"},
     },

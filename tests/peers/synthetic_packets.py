@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from l1db.alert.avro import schema_id, schema_name
 from l1db.alert.transports import Destination, Outcome, Packet, Sender
 
 DATABASE = "2b6d9a1e-9a63-4b4e-8f0e-0c2f5d4c7a11"
@@ -26,8 +27,8 @@ def event(i: int, *, stream: str = "alerts", snr: float = 10, padding: int = 0, 
 
 
 def avro(i: int, content: bytes = b"", *, format: str = "lsst-11.1", **values: Any) -> Packet:
-    """A framed packet of Avro, of LSST's schema by name."""
-    name, number = ("l1db.v1_0.alert", 0x1000064) if format == "l1db" else ("lsst.v11_1.alert", 1101)
+    """A framed packet of a schema that it does not keep to: whoever passes it on must not care."""
+    name, number = schema_name(format), schema_id(format)
     framed = b"\0" + number.to_bytes(4, "big") + (content or f"record {i}".encode())
     packet = _packet(i, 10, f"{AUTHORITY}/alerts#{i}")
     return replace(packet, format=format, schema=name, schema_id=number, content=framed, **values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic_packets import avro, destination, sent, states
 
+import l1db.alert.avro as avro_module
 from l1db.alert.transports import Packet, UnreachableError
-from l1db.alert.transports.file import FRAMING, File
+from l1db.alert.transports.file import FRAMING, File, WriteContainer
 from l1db.alert.transports.open import probe
 
 SCHEMA = fastavro.parse_schema({"type": "record", "name": "a", "fields": [{"name": "n", "type": "long"}]})
@@ -49,8 +51,8 @@ def packet(i: int, **values: object) -> Packet:
     return avro(i, long(1000 + i), **values)
 
 
-def archive(directory: Path) -> File:
-    return File(destination("file", "lsst-11.1", directory=str(directory)), write_container)
+def archive(directory: Path, write: WriteContainer = write_container) -> File:
+    return File(destination("file", "lsst-11.1", directory=str(directory)), write)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -74,9 +76,10 @@ def test_container_of_each_visit_by_night(tmp_path: Path) -> None:
         assert outcomes[visit].detail == str(path.relative_to(tmp_path))
 
 
-def test_index_finds_each_record_in_the_container(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_container, avro_module.write_container], ids=["several-blocks", "our-own"])
+def test_index_finds_each_record_in_the_container(tmp_path: Path, write: WriteContainer) -> None:
     packets = [packet(i, dia_object_id=None if i == 3 else i, ss_object_id=9 if i == 3 else None) for i in range(7)]
-    sent(archive(tmp_path), packets)
+    sent(archive(tmp_path, write), packets)
     (container,) = tmp_path.rglob("*.avro")
     (index,) = tmp_path.rglob("*.index.parquet")
     content = container.read_bytes()
@@ -84,7 +87,7 @@ def test_index_finds_each_record_in_the_container(tmp_path: Path) -> None:
     assert [row["alert_id"] for row in rows] == list(range(7))
     for row, given in zip(rows, packets, strict=True):
         record = content[row["offset"] : row["offset"] + row["n_bytes"]]
-        assert fastavro.schemaless_reader(__import__("io").BytesIO(record), SCHEMA) == {"n": 1000 + row["alert_id"]}
+        assert fastavro.schemaless_reader(io.BytesIO(record), SCHEMA) == {"n": 1000 + row["alert_id"]}
         assert row["sha256"] == hashlib.sha256(record).hexdigest()
         for name in (
             "kind",
@@ -140,9 +143,8 @@ def test_container_that_is_not_as_it_was_given_does_not_appear(tmp_path: Path) -
     def wrong(path: Path, packets: Sequence[bytes]) -> None:
         write_container(path, [*packets[1:], packets[0]])
 
-    broken = File(destination("file", "lsst-11.1", directory=str(tmp_path)), wrong)
     with pytest.raises(ValueError, match="not as it was given"):
-        list(broken.send([packet(i) for i in range(3)], 1))
+        list(archive(tmp_path, wrong).send([packet(i) for i in range(3)], 1))
     assert files(tmp_path) == {}
 
 

@@ -353,6 +353,31 @@ def test_a_replaced_attempt_leaves_the_rest_equal(two: tuple[str, str]) -> None:
     assert differ(*two) - {"alerts"} == {"ledger", "objects", "bands"}
 
 
+def test_retractions_count_alike(two: tuple[str, str]) -> None:
+    """Of detections and of forced measurements, by a replacement and by a correction, whatever ids they have."""
+    exposed = exposures(2)
+    for dsn in two:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            change_survey(connection, {"alert_on": "all"}, "test")
+            take_in(dsn, whole(exposed), forced=True)
+            before = parts(connection)
+            take_in(dsn, [(exposed[0].visit, [empty(exposed[0].detectors[2])])], forced=True, mode="replace")
+            connection.execute("select l1_api.withdraw_detectors(2, array[1]::smallint[], 'test')")
+            moment = connection.execute("select min(stamp) - interval '1 us' from l1.alert where kind = 'retraction'")
+            assert differ(before, parts(connection, *moment.fetchone())) == set()  # type: ignore[misc]
+            told = connection.execute(
+                "select a.kind, count(*) > 3 from l1.alert r join l1.alert a using (dia_source_id)"
+                " where r.kind = 'retraction' and a.kind <> 'retraction' group by 1 order by 1"
+            ).fetchall()
+            assert told == [("detection", True), ("forced", True)]
+            (n,) = connection.execute(
+                "select count(*) from l1_api.night_rows(1, 'infinity', true)"
+                " where part = 'alerts' and content like '%kind=\"retraction\"%' and content like '%dia_object=%'"
+            )
+            assert n > (0,)
+    assert differ(*two) == set()
+
+
 def test_it_does_not_depend_on_the_sessions_settings(database: str, look: psycopg.Connection) -> None:
     take_in(database, whole(exposures(1)), forced=True)
     before = parts(look)

@@ -1,7 +1,8 @@
 """E-mail: a digest, one message per batch.
 
 All its alerts are counted, the first ``n_listed`` of them, in order of their ids, are listed.  The Message-ID is made
-of the destination, the database and the batch: who gets the same digest again sees that it is the same.
+of the destination, the batch and the alerts: who gets the same digest again sees that it is the same, and no mail
+program takes a digest of other alerts for a repetition.
 
 A server's 5xx is about this message and for good: refused.  4xx: failed, another time.  Once one recipient has it, it
 is delivered, and ``detail`` names those who were refused: sending again would bore the others.
@@ -81,7 +82,7 @@ class Email:
         message["From"] = values["sender"]
         message["To"] = ", ".join(values["recipients"])
         message["Date"] = format_datetime(localtime())
-        message["Message-ID"] = self._message_id(packets[0], batch_id)
+        message["Message-ID"] = self._message_id(packets, batch_id)
         message["Auto-Submitted"] = "auto-generated"
         text = [
             f"{alerts} of l1db for {self._destination.name}: {counted}.",
@@ -94,10 +95,10 @@ class Email:
         message.set_content("\n".join(text) + "\n")
         return message
 
-    def _message_id(self, packet: Packet, batch_id: int) -> str:
-        database_id = packet.key.rpartition("/")[0]
-        name = hashlib.sha256(f"{self._destination.name}/{database_id}".encode()).hexdigest()[:20]
-        return f"<{batch_id}.{name}.l1db@{_address(self._values['sender']).rpartition('@')[2]}>"
+    def _message_id(self, packets: Sequence[Packet], batch_id: int) -> str:
+        named = "\n".join([self._destination.name, *(packet.key for packet in packets)])
+        domain = _address(self._values["sender"]).rpartition("@")[2]
+        return f"<{batch_id}.{hashlib.sha256(named.encode()).hexdigest()[:20]}.l1db@{domain}>"
 
     def _deliver(self, message: EmailMessage) -> tuple[State, str | None]:
         recipients = [_address(recipient) for recipient in self._values["recipients"]]

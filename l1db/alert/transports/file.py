@@ -26,6 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from l1db.alert import avro
 from l1db.alert.transports import Destination, Outcome, Packet, UnreachableError, as_line
 from l1db.alert.transports.settings import Setting, read, refuse
 
@@ -64,17 +65,13 @@ class File:
     destination
         Where to.
     write_container
-        Writes framed packets of one schema as an Avro container; `l1db.alert.avro.write_container` unless given.
+        Writes framed packets of one schema as an Avro container.
     """
 
     batch_size = 1000
 
-    def __init__(self, destination: Destination, write_container: WriteContainer | None = None) -> None:
+    def __init__(self, destination: Destination, write_container: WriteContainer = avro.write_container) -> None:
         self._directory = Path(read(destination, SETTINGS)["directory"])
-        if write_container is None:
-            from l1db.alert import avro
-
-            write_container = avro.write_container
         self._write_container = write_container
 
     def send(self, packets: Sequence[Packet], batch_id: int) -> Iterator[Outcome]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from l1db.alert.avro import header_schema
 from l1db.alert.transports import Destination, Outcome, Packet, UnreachableError, as_line
 from l1db.alert.transports.settings import Setting, read, refuse, secret
 
@@ -285,9 +286,6 @@ def _headers(packet: Packet) -> list[tuple[str, bytes]]:
 @cache
 def _schema(name: str) -> bytes:
     """The schema of a name as ``l1db.v1_0.alert``, gzipped."""
-    from l1db.alert.avro import header_schema
-
     version = re.search(r"\.v(\d+)_(\d+)\.", name)
     assert version is not None, name
-    schema: bytes = header_schema("l1db", f"{version[1]}.{version[2]}")
-    return schema
+    return header_schema("l1db", f"{version[1]}.{version[2]}")

@@ -46,6 +46,14 @@ def wcs_cards(exposure: Exposure) -> list[fits.Card]:
     return cards
 
 
+def wcs_text(exposure: Exposure) -> str | None:
+    """The WCS as header cards, one a line; None if a header cannot tell it."""
+    try:
+        return "\n".join(str(c).rstrip() for c in wcs_cards(exposure))
+    except InputError:
+        return None
+
+
 def plane_cards(planes: Mapping[str, int]) -> list[fits.Card]:
     """``MP_<name>`` = bit number, in the order of the bits."""
     for plane in planes:

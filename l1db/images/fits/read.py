@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -31,7 +32,11 @@ _FLUXMAG0_NJY = 10**9 * 3630.780547701003  # AB magnitude 0, the flux of which F
 
 
 def read_exposure(
-    uri: str | os.PathLike[str], *, psf: Psf | NDArray[Any] | None = None, default_psf: Psf | None = None
+    uri: str | os.PathLike[str],
+    *,
+    psf: Psf | NDArray[Any] | None = None,
+    default_psf: Psf | None = None,
+    sha256: bytes | None = None,
 ) -> Exposure:
     """Read an exposure.
 
@@ -43,14 +48,19 @@ def read_exposure(
         The PSF, or an image of it, to be used in place of the file's.
     default_psf
         The PSF to be used if the file has none.
+    sha256
+        What the file must hash to.
 
     Raises
     ------
     InputError
-        If the file is none, breaks off or is damaged, or lacks something an exposure needs.
+        If the file is none, breaks off or is damaged, lacks something an exposure needs, or is another.
     """
     name = os.fspath(uri)
-    content = _unzipped(name, read_bytes(uri))
+    read = read_bytes(uri)
+    if sha256 is not None and hashlib.sha256(read).digest() != sha256:
+        raise InputError(f"{name}: is another file than was registered")
+    content = _unzipped(name, read)
     if not content.startswith(b"SIMPLE  ="):
         raise InputError(f"{name}: is not a FITS file")
     try:
