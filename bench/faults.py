@@ -1,10 +1,10 @@
 """Publishers and peers killed at random while a survey goes on: is every alert delivered everywhere?
 
-``python -m bench.faults --seed 1`` runs a PostgreSQL server of its own, a Comet broker with a subscriber, Apache Kafka, an
-HTTP server and an archive of files, and several ``l1db publish``.  While visits with images come in, it kills at random:
-publishers (-9, or asked to end), broker, Kafka, HTTP server, sessions of the database, and the database server.  When all
-are up again and nothing is left to be sent, it holds the ledger against what the peers have: lost must be 0, and a repetition
-must have the bytes of the first packet.
+``python -m bench.faults --seed 1`` runs a PostgreSQL server of its own, a Comet broker with a subscriber, Apache Kafka,
+an HTTP server and an archive of files, and several ``l1db publish``.  While visits with images come in, it kills at
+random: publishers (-9, or asked to end), broker, Kafka, HTTP server, sessions of the database, and the database server.
+When all are up again and nothing is left to be sent, it holds the ledger against what the peers have: lost must be 0,
+and a repetition must have the bytes of the first packet.
 """
 
 from __future__ import annotations
@@ -62,19 +62,27 @@ class Server:
         directory.mkdir()
         if self._as:
             shutil.chown(directory, "postgres")
-        self._run("initdb", "--pgdata", str(self._data), "--username", "postgres", "--auth", "trust", "--encoding", "UTF8")
-        self._options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c jit=off"
+        self._run(
+            "initdb", "--pgdata", str(self._data), "--username", "postgres", "--auth", "trust", "--encoding", "UTF8"
+        )
+        self._options = (
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c jit=off"
+        )
         self._log = directory / "log"
         self.start()
 
     def start(self) -> None:
-        self._run("pg_ctl", "start", "--pgdata", str(self._data), "--log", str(self._log), "-o", self._options, "--wait")
+        self._run(
+            "pg_ctl", "start", "--pgdata", str(self._data), "--log", str(self._log), "-o", self._options, "--wait"
+        )
 
     def stop(self, mode: str) -> None:
         self._run("pg_ctl", "stop", "--pgdata", str(self._data), "--mode", mode, "--wait")
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([*self._as, str(self._bin / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        subprocess.run(
+            [*self._as, str(self._bin / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/"
+        )
 
 
 class Faults:
@@ -231,11 +239,12 @@ def judge(faults: Faults) -> bool:
     """Print what was delivered, received, repeated and lost; True if nothing is wrong."""
     with connect(faults.server.dsn) as connection:
         alerts = {i for (i,) in connection.execute("select alert_id from l1.alert")}
-        ledger = {
-            name: {i for (i,) in connection.execute("select alert_id from l1.delivery where state = 'delivered' and destination = %s", (name,))}
-            for name in ("vtp", "kafka", "webhook", "file")
-        }  # fmt: skip
-        other = connection.execute("select destination, state, count(*), min(detail) from l1.delivery where state <> 'delivered' group by 1, 2").fetchall()  # fmt: skip
+        ledger: dict[str, set[int]] = {name: set() for name in ("vtp", "kafka", "webhook", "file")}
+        for name, i in connection.execute("select destination, alert_id from l1.delivery where state = 'delivered'"):
+            ledger[name].add(i)
+        other = connection.execute(
+            "select destination, state, count(*), min(detail) from l1.delivery where state <> 'delivered' group by 1, 2"
+        ).fetchall()
         first: dict[tuple[str, int], str] = {
             (form, i): bytes(sha256).hex()
             for form, i, sha256 in connection.execute("select format, alert_id, sha256 from l1.alert_packet")
@@ -255,13 +264,16 @@ def judge(faults: Faults) -> bool:
         lost = alerts - set(came)
         agrees = ledgered == set(came) == alerts
         good = good and agrees and not differing and not lost
-        print(f"{name:12}{len(ledgered):10}{len(came):10}{came.total() - len(came):10}{len(differing):10}{len(lost):6}  "
-              f"{'agrees' if agrees else 'DIFFERS'}")  # fmt: skip
+        repeated = came.total() - len(came)
+        verdict = "agrees" if agrees else "DIFFERS"
+        print(f"{name:12}{len(ledgered):10}{len(came):10}{repeated:10}{len(differing):10}{len(lost):6}  {verdict}")
     relayed = Counter(i for i, _ in arrivals["subscriber"])
     differing = {i for i, sha256 in arrivals["subscriber"] if sha256 != first["voevent", i]}
     good = good and not differing
-    print(f"of those at the broker, {len(relayed)} were relayed to its subscriber ({len(differing)} differing); the others "
-          "it had not passed on when it was killed")  # fmt: skip
+    print(
+        f"of those at the broker, {len(relayed)} were relayed to its subscriber ({len(differing)} differing); the "
+        "others it had not passed on when it was killed"
+    )
     for row in other:
         print("not delivered:", *row)
     return good

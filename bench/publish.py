@@ -1,8 +1,11 @@
 """How fast packets go out, from the outbox to files or to Kafka.
 
 ``python -m bench.publish`` makes a database in which every DiaObject has 50 previous sources, takes one more visit in,
-with images, and publishes its alerts: two cutouts with variance and mask each.  It prints packets per second, by the clock
-and per second of the publisher's processor time.
+with images, and publishes its alerts: two cutouts with variance and mask each.  It prints packets per second, by the
+clock and per second of the publisher's processor time.
+
+``python -m bench.publish --latency --detectors 189`` takes ten visits in, one every 39 s, a commit per detector, while
+a publisher sends to Kafka; it prints how long packets take from the stamp of their transaction to a consumer.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +42,7 @@ from l1db.images.fits.write import write_exposure
 from l1db.images.psf import MoffatPsf
 from l1db.images.uri import describe
 from l1db.visit import ImageFile, Measured
+from tests.peers.kafka_broker import KafkaBroker, NoKafkaError
 
 SIDE = 600  # pixels of a detector
 SCALE = 0.2 / 3600
@@ -106,10 +114,14 @@ def fill(dsn: str, survey: Survey, n_previous: int) -> None:
             client.ingest(Visit(visit, "ugrizy"[visit % 6], 61000.1 + 2 * visit, 30.0), detectors)
 
 
-def make(dsn: str) -> None:
+def make(dsn: str, name: str) -> None:
+    drop(dsn, name)
+    database.init(make_conninfo(dsn, dbname=name), "seed", {})
+
+
+def drop(dsn: str, name: str) -> None:
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(NAME)))
-    database.init(make_conninfo(dsn, dbname=NAME), "seed", {})
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def throughput(dsn: str, survey: Survey, n_previous: int, archive: Path, where: list[Destination]) -> None:
@@ -130,9 +142,93 @@ def throughput(dsn: str, survey: Survey, n_previous: int, archive: Path, where: 
             row = connection.execute("select avg(n_bytes)::int from alert_packet").fetchone()
         assert row is not None
         print(
-            f"{destination.name}: {tally.delivered} packets, on average {row[0]} bytes: {tally.delivered / wall:.0f} /s, "
-            f"{tally.delivered / busy:.0f} per second of the publisher's processor time"
+            f"{destination.name}: {tally.delivered} packets, on average {row[0]} bytes: "
+            f"{tally.delivered / wall:.0f} /s, {tally.delivered / busy:.0f} per second of processor time; "
+            f"load {os.getloadavg()[0]:.1f}"
         )
+
+
+class Listener(threading.Thread):
+    """A consumer of the topic: when each alert came."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        super().__init__(daemon=True)
+        self.came: dict[int, float] = {}
+        self._bootstrap, self._topic = bootstrap, topic
+        self.ends = threading.Event()
+
+    def run(self) -> None:
+        from confluent_kafka import Consumer
+
+        consumer = Consumer(
+            {"bootstrap.servers": self._bootstrap, "group.id": "bench", "auto.offset.reset": "earliest",
+             "topic.metadata.refresh.interval.ms": 500, "fetch.wait.max.ms": 20, "log_level": 0}
+        )  # fmt: skip
+        consumer.subscribe([self._topic])
+        while not self.ends.is_set():
+            for message in consumer.consume(500, 0.02):
+                if message.error() is None:
+                    self.came.setdefault(int(dict(message.headers())["alert_id"]), time.time())
+        consumer.close()
+
+
+def latency(
+    dsn: str, survey: Survey, n_previous: int, archive: Path, bootstrap: str, *, n_visits: int, seconds: float, n: int
+) -> None:
+    """Visits one after the other, a commit per detector, and one visit in one commit; from stamp to consumer."""
+    rng = np.random.default_rng(5)
+    topic = f"latency-{os.getpid()}"
+    with connect(dsn) as connection:
+        settings_ = {"bootstrap_servers": bootstrap, "topic": topic}
+        destinations.add(connection, Destination("latency", "kafka", "lsst-11.1", settings_))
+    listener = Listener(bootstrap, topic)
+    listener.start()
+    command = [sys.executable, "-c", "from l1db.cli import main; main()", "publish", "latency"]
+    environment = os.environ | {"L1DB_DSN": dsn, "L1DB_ARCHIVE": str(archive)}
+    publishers = [subprocess.Popen(command, env=environment) for _ in range(n)]
+    first = n_previous + 10
+    try:
+        with Client(dsn) as client, connect(dsn) as connection:
+            for visit in range(first, first + n_visits + 1):
+                whole = visit == first + n_visits
+                exposure = Visit(visit, "r", 61000.1 + 2 * visit, 30.0)
+                prepared = [survey.detector(d, rng, with_images=True) for d in range(survey.n_detectors)]
+                client.ingest(exposure, prepared if whole else prepared[:1])
+                began = time.monotonic()
+                for d in range(1, 0 if whole else survey.n_detectors):
+                    time.sleep(max(0.0, began + d * seconds / survey.n_detectors - time.monotonic()))
+                    client.ingest(exposure, prepared[d : d + 1])
+                stamps = dict(
+                    connection.execute(
+                        "select alert_id, extract(epoch from stamp)::float8 from l1.alert where visit = %s", (visit,)
+                    ).fetchall()
+                )
+                committed = time.time()
+                while whole and any(i not in listener.came for i in stamps) and time.time() < committed + 120:
+                    time.sleep(0.01)
+                time.sleep(0 if whole else max(0.0, seconds / survey.n_detectors))
+                report(visit - first + 1, whole, stamps, listener.came, committed)
+                if visit == first + n_visits - 1:
+                    time.sleep(5)
+    finally:
+        for publisher in publishers:
+            publisher.terminate()
+        for publisher in publishers:
+            publisher.wait(60)
+        listener.ends.set()
+        listener.join()
+
+
+def report(visit: int, whole: bool, stamps: dict[int, float], came: dict[int, float], committed: float) -> None:
+    waits = np.array([came[i] - stamp for i, stamp in stamps.items() if i in came])
+    if not len(waits):
+        waits = np.array([np.nan])
+    print(
+        f"visit {visit}{' in one commit' if whole else ''}: {len(stamps)} alerts; from stamp to consumer median "
+        f"{np.median(waits):.2f} s, 99 % {np.percentile(waits, 99):.2f} s, last {waits.max():.2f} s; "
+        f"{sum(i not in came for i in stamps)} still on their way at its end; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -140,22 +236,43 @@ def main() -> None:
     parser.add_argument("--detectors", type=int, default=40)
     parser.add_argument("--sources", type=int, default=53, help="per detector")
     parser.add_argument("--previous", type=int, default=50)
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker to send to as well")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker; by default one is started where that can be")
+    parser.add_argument("--latency", action="store_true", help="from commits to Kafka, instead of throughput")
+    parser.add_argument("--visits", type=int, default=10, help="with --latency")
+    parser.add_argument("--seconds", type=float, default=39, help="with --latency: from visit to visit")
+    parser.add_argument("--publishers", type=int, default=1, help="with --latency")
+    parser.add_argument("--database", default=NAME, help="made, and dropped at the end")
     arguments = parser.parse_args()
     dsn = settings.dsn()
     directory = Path(tempfile.mkdtemp(prefix="l1db-bench-"))
+    own = make_conninfo(dsn, dbname=arguments.database)
+    broker = None
     try:
-        make(dsn)
-        own = make_conninfo(dsn, dbname=NAME)
+        make(dsn, arguments.database)
+        bootstrap = arguments.kafka
+        if bootstrap is None:
+            with suppress(NoKafkaError):
+                broker = KafkaBroker(directory / "kafka")
+                broker.start()
+                bootstrap = broker.bootstrap
         survey = Survey(arguments.detectors, arguments.sources, directory)
         fill(own, survey, arguments.previous)
+        if arguments.latency:
+            if bootstrap is None:
+                sys.exit("no Kafka: name one with --kafka")
+            latency(own, survey, arguments.previous, directory / "archive", bootstrap, n_visits=arguments.visits,
+                    seconds=arguments.seconds, n=arguments.publishers)  # fmt: skip
+            return
         where = [Destination("first_build_to_file", "file", "lsst-11.1", {"directory": str(directory / "a")}),
                  Destination("again_to_file", "file", "l1db", {"directory": str(directory / "b")})]  # fmt: skip
-        if arguments.kafka:
-            where.append(Destination("kafka", "kafka", "lsst-11.1",
-                                     {"bootstrap_servers": arguments.kafka, "topic": "alerts"}))  # fmt: skip
+        if bootstrap is not None:
+            where.append(Destination("again_to_kafka", "kafka", "lsst-11.1",
+                                     {"bootstrap_servers": bootstrap, "topic": "alerts"}))  # fmt: skip
         throughput(own, survey, arguments.previous, directory / "archive", where)
     finally:
+        if broker is not None:
+            broker.stop()
+        drop(dsn, arguments.database)
         shutil.rmtree(directory)
 
 
