@@ -19,7 +19,13 @@ _LEDGER = """
            count(*) filter (where d.withdrawn_at is null and d.n_sources = 0),
            coalesce(sum(d.n_sources - d.n_withdrawn) filter (where d.withdrawn_at is null), 0),
            coalesce(sum(d.n_without_object) filter (where d.withdrawn_at is null), 0),
-           coalesce(sum(d.n_alerts), 0),
+           coalesce(sum(d.n_alerts) filter (where d.withdrawn_at is null
+                                               or not exists (select
+                                                                from l1.visit_detector again
+                                                               where again.visit = d.visit
+                                                                 and again.detector = d.detector
+                                                                 and again.attempt > d.attempt
+                                                                 and again.time_processed = d.time_processed)), 0),
            coalesce(sum(d.n_forced) filter (where d.withdrawn_at is null), 0),
            max(d.time_processed)
       from l1.visit_detector d
@@ -94,6 +100,15 @@ _SIZES = """
      limit 5
 """
 
+_DESTINATIONS = """
+    select count(*) filter (where d.is_enabled),
+           count(*) filter (where not d.is_enabled),
+           (select count(*) from l1.delivery y where y.next_at is not null),
+           string_agg(d.destination || ': ' || d.trouble, '; ' order by d.destination)
+      from l1.destination d
+     where d.removed_at is null
+"""
+
 
 def status() -> None:
     """What is stored, how far the consumers of alerts are, and what waits for somebody."""
@@ -109,6 +124,7 @@ def status() -> None:
         waiting = dict(connection.execute(_WAITING).fetchall())
         trouble = connection.execute(_TROUBLE).fetchall()
         consumers = connection.execute(_CONSUMERS).fetchall()
+        published = _row(connection, _DESTINATIONS)
         sizes = connection.execute(_SIZES).fetchall()
         database = connection.info.dbname
 
@@ -122,6 +138,7 @@ def status() -> None:
         ("sources", f"{sources}, {orphans} of them without object"),
         ("objects", f"{'about ' if estimated else ''}{objects}"),
         ("alerts", f"{alerts}"),
+        ("published", _published(*published)),
         ("doorbell", f"notification queue {100 * queue:.1f} % full"
                      + (": a listener does not read; look for sessions idle in transaction" if queue > 0.1 else "")),
         ("forced", f"{terminal.count(forced, 'row')}; " + _waiting(waiting)),
@@ -147,6 +164,15 @@ def status() -> None:
         console.print(terminal.table(("consumer", "waiting", "handed out", "in batches", "oldest"), rows))
     else:
         console.print("consumers  none; add one with `l1db listen NAME --start now`", soft_wrap=True)
+
+
+def _published(enabled: int, disabled: int, failed: int, trouble: str | None) -> str:
+    """Where alerts go, and what is wrong there."""
+    if not enabled and not disabled:
+        return "to no destination"
+    told = f"to {terminal.count(enabled, 'destination')}" + (f", {disabled} disabled" if disabled else "")
+    told += f"; {terminal.count(failed, 'delivery', 'deliveries')} to be tried again" if failed else ""
+    return f"{told}; {trouble}" if trouble else told
 
 
 def _waiting(tasks: Mapping[str, int]) -> str:
