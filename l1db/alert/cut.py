@@ -84,8 +84,8 @@ def cut_out(connection: psycopg.Connection[Any], alert_ids: Sequence[int], archi
                 continue
             contents: list[bytes] = []
             cut: list[tuple[_Wanted, int | None, str | None]] = []
-            for kind in sorted({one.kind for one in present}):
-                for one, content, trouble in _cut(kind, [one for one in present if one.kind == kind]):
+            for members in _by_image(present):
+                for one, content, trouble in _cut(members):
                     cut.append((one, None if content is None else len(contents), trouble))
                     contents += [] if content is None else [content]
             places = archive.store(present[0].day_obs, visit, detector, contents)
@@ -144,9 +144,17 @@ def _wanted(connection: psycopg.Connection[Any], alert_ids: Sequence[int]) -> li
         ).fetchall()
 
 
-def _cut(kind: str, wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes | None, str | None]]:
+def _by_image(wanted: Sequence[_Wanted]) -> list[list[_Wanted]]:
+    """Those of one image each: of a detector that was replaced, some may have an image that others have not."""
+    groups: dict[tuple[object, ...], list[_Wanted]] = {}
+    for one in wanted:
+        groups.setdefault((one.kind, one.uri, one.sha256, one.psf_fwhm, one.trouble), []).append(one)
+    return sorted(groups.values(), key=lambda members: (members[0].kind, members[0].dia_source_id))
+
+
+def _cut(wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes | None, str | None]]:
     """The cutouts of one image, each with its content or why there is none."""
-    first = wanted[0]
+    first, kind = wanted[0], wanted[0].kind
     if first.trouble is not None or first.uri is None:
         return [(one, None, one.trouble) for one in wanted]
     try:
