@@ -51,6 +51,7 @@ def connect(dsn: str | None = None, *, application_name: str = "l1db", check: bo
     connection.execute("set search_path = l1, l1_api, public")
     connection.execute("set datestyle = iso")  # psycopg reads no other
     connection.execute("set client_encoding = 'UTF8'")  # what binary COPY is spelled in here
+    connection.execute("set extra_float_digits = 1")  # a login may be set to see numbers rounded
     if check:
         try:
             _check_stamp(connection)
