@@ -154,14 +154,14 @@ class Listener(threading.Thread):
     def __init__(self, bootstrap: str, topic: str) -> None:
         super().__init__(daemon=True)
         self.came: dict[int, float] = {}
-        self._bootstrap, self._topic = bootstrap, topic
+        self._servers, self._topic = bootstrap, topic
         self.ends = threading.Event()
 
     def run(self) -> None:
         from confluent_kafka import Consumer
 
         consumer = Consumer(
-            {"bootstrap.servers": self._bootstrap, "group.id": "bench", "auto.offset.reset": "earliest",
+            {"bootstrap.servers": self._servers, "group.id": "bench", "auto.offset.reset": "earliest",
              "topic.metadata.refresh.interval.ms": 500, "fetch.wait.max.ms": 20, "log_level": 0}
         )  # fmt: skip
         consumer.subscribe([self._topic])

@@ -14,9 +14,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -37,7 +38,7 @@ LEASE = timedelta(seconds=60)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _STOP_INTERVAL = 0.25  # seconds between looks at whether to stop
 _FLUSH_INTERVAL = 0.5  # seconds after which outcomes are entered into the ledger
-_PIECE = 250  # most packets that are built at once
+_PIECE = 200  # packets that are built at once, and the others of their image
 _LOOK_INTERVAL = 5.0  # seconds between looks at which destinations there are
 _DIFFERS = "the packet is not the one that was built first: see l1db alert show --regenerate"
 _REMOVED = ("L1D01", "L1A04")  # errors of a destination, or its consumer, that is no more
@@ -144,12 +145,14 @@ class _GoneError(Exception):
 class _Batch:
     """Alerts that are this worker's for a while: a batch of the outbox or, without an id, what failed and is due again.
 
-    ``packets`` are those that are built and have no outcome yet, ``done`` the alerts that have one.
+    ``packets`` are those that are built and have no outcome yet, ``done`` the alerts that have one; ``images`` tells
+    which visit and detector an alert is of.
     """
 
     batch_id: int | None
     alert_ids: list[int]
     leased_until: float
+    images: dict[int, tuple[int, int]] = field(default_factory=dict)
     packets: dict[int, Packet] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     passed_over: int = 0
@@ -167,6 +170,22 @@ class _Pause:
     def take(self) -> float:
         pause, self._next = self._next, min(2 * self._next, _LONGEST_PAUSE)
         return pause * random.uniform(0.5, 1.0)
+
+
+def _pieces(alert_ids: Sequence[int], images: Mapping[int, tuple[int, int]]) -> Iterator[list[int]]:
+    """Alerts in pieces that do not part those of an image, which is to be read once."""
+    piece: list[int] = []
+    for image, members in groupby(sorted(alert_ids, key=lambda i: images.get(i, (0, 0))), key=images.get):
+        if image is None:
+            of_image = list(members)
+            yield from (of_image[start : start + _PIECE] for start in range(0, len(of_image), _PIECE))
+            continue
+        piece += members
+        if len(piece) >= _PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
 
 
 class _Worker:
@@ -271,9 +290,13 @@ class _Worker:
         limit = 200 if self._sender is None else self._sender[1].batch_size
         until = time.monotonic() + self._lease.total_seconds()
         rows = connection.execute(
-            "select batch_id, alert_id from l1_api.next_alerts(%s, %s, %s)", (self._consumer, limit, self._lease)
+            "select batch_id, alert_id, visit, detector from l1_api.next_alerts(%s, %s, %s)",
+            (self._consumer, limit, self._lease),
         ).fetchall()
-        return _Batch(rows[0][0], [alert_id for _, alert_id in rows], until) if rows else None
+        if not rows:
+            return None
+        images = {alert_id: (visit, detector) for _, alert_id, visit, detector in rows}
+        return _Batch(rows[0][0], list(images), until, images)
 
     def _deliver(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> None:
         """Send alerts until each has an outcome in the ledger, then acknowledge their batch."""
@@ -308,9 +331,9 @@ class _Worker:
         """Send what has no outcome yet; when it returns, all have."""
         left = batch.alert_ids if batch.batch_id is None else self._open(connection, row, batch)
         unbuilt = [alert_id for alert_id in left if alert_id not in batch.packets]
-        for start in range(0, len(unbuilt), _PIECE):
+        for piece in _pieces(unbuilt, batch.images):
             self._keep_lease(connection, batch)
-            built, outcomes = self._build(connection, row.destination.format, unbuilt[start : start + _PIECE])
+            built, outcomes = self._build(connection, row.destination.format, piece)
             batch.packets |= {packet.alert_id: packet for packet in built}
             self._enter(connection, batch, outcomes)
         self._keep_lease(connection, batch)

@@ -164,8 +164,9 @@ def test_destination_that_is_removed_while_packets_are_on_their_way_is_no_troubl
 
 def test_destination_that_is_added_is_served_at_once(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "_LOOK_INTERVAL", 3600)
+    night.webhook("b")
     with night.publishing():
-        night.wait(lambda: night.backends_of_publisher(), "no publisher")
+        night.wait(lambda: night.backends("b"), "no publisher")
         night.webhook("a")
         night.await_ledger("a", all_of(night.ingest(3)))
 
