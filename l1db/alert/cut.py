@@ -35,6 +35,7 @@ _LOCK = 19508
 class _Wanted:
     """A row of ``l1_api.wanted_cutouts``."""
 
+    alert_id: int
     dia_source_id: int
     kind: str
     visit: int
@@ -75,11 +76,12 @@ def cut_out(connection: psycopg.Connection[Any], alert_ids: Sequence[int], archi
     """
     wanted = _wanted(connection, alert_ids)
     decided = 0
-    for (visit, detector), _ in groupby(wanted, key=lambda one: (one.visit, one.detector)):
+    for (visit, detector), group in groupby(wanted, key=lambda one: (one.visit, one.detector)):
+        alerts = sorted({one.alert_id for one in group})
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, f"{visit} {detector}"))
             # Look again: somebody else may have cut while this one waited.
-            present = [one for one in _wanted(connection, alert_ids) if (one.visit, one.detector) == (visit, detector)]
+            present = _wanted(connection, alerts)
             if not present:
                 continue
             contents: list[bytes] = []

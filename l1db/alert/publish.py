@@ -201,6 +201,7 @@ class _Worker:
         self._held: _Batch | None = None
         self._unrecorded: list[Outcome] = []
         self._lost: str | None = None
+        self._gathers_until = 0.0
 
     def run(self) -> None:
         publisher = self._publisher
@@ -259,9 +260,12 @@ class _Worker:
             due = self._due(connection)
             if due is not None:
                 self._deliver(connection, row, due)
-            batch = None if publisher.stop.is_set() else self._next_batch(connection)
+            gathers = time.monotonic() < self._gathers_until and not publisher.once
+            batch = None if publisher.stop.is_set() or gathers else self._next_batch(connection)
             if batch is not None:
                 self._deliver(connection, row, batch)
+                if batch.done and self._sender is not None:
+                    self._gathers_until = time.monotonic() + self._sender[1].interval_s
             if due is None and batch is None:
                 if publisher.once:
                     return

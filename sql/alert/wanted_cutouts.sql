@@ -4,6 +4,7 @@ create function l1_api.wanted_cutouts(
     p_upper     double precision
 )
 returns table (
+    alert_id      bigint,
     dia_source_id bigint,
     kind          text,
     visit         bigint,
@@ -29,13 +30,14 @@ as $$
     --   p_alert_ids       - the alerts
     --   p_lower, p_upper  - between which midpoints they lie, MJD TAI [d]
     -- Returns:
-    --   where to cut [deg], how much [pixel], out of which image and its hash, with which PSF if it has none [pixel];
-    --   trouble: why there is none
+    --   for which alert, or one of them; where to cut [deg], how much [pixel], out of which image and its hash, with which
+    --   PSF if it has none [pixel]; trouble: why there is none
     -- Reads:  l1.alert, l1.survey, l1.visit, l1.cutout, l1.alert_image, l1.image, l1.visit_detector, l1.dia_source,
     --         l1.dia_source_history; see alert_sources
     --
     -- A retraction shows what the alert showed that it takes back: the source as it was then, on the image of that attempt.
     select distinct on (a.visit, a.detector, a.dia_source_id, wanted.kind)
+           a.alert_id,
            a.dia_source_id,
            wanted.kind,
            a.visit,

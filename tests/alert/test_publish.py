@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from l1db.alert import publish
-from l1db.alert.transports import Outcome, Packet, webhook
+from l1db.alert import destinations, publish
+from l1db.alert.transports import Destination, Outcome, Packet, webhook
 from tests.alert.publishing import Night, all_of
-from tests.peers.listeners import closed_port
+from tests.peers.listeners import SmtpServer, closed_port
 from tests.peers.receiver import Receiver
 
 
@@ -305,3 +305,28 @@ def test_publisher_refuses_a_destination_that_there_is_not(night: Night) -> None
     night.webhook("a")
     with pytest.raises(publish.DatabaseError, match="there is no destination b; there are: a"):
         night.publisher("b").run()
+
+
+def test_alerts_gather_for_a_digest(night: Night) -> None:
+    """What comes after a digest waits for the next one, while others go out at once.  Seen red without the interval."""
+    server = SmtpServer()
+    try:
+        there = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "sender": "l1db@example.org",
+            "recipients": ["a@example.org"],
+        }
+        destinations.add(night.connection, Destination("mail", "email", "l1db", there), start="start")
+        night.webhook("a")
+        with night.publishing():
+            first = night.ingest(3)
+            night.await_ledger("mail", all_of(first))
+            second = night.ingest(2) + night.ingest(4)
+            night.await_ledger("a", all_of(first + second))
+            assert night.ledger("mail") == all_of(first)
+        night.publish_once("mail")
+        assert night.ledger("mail") == all_of(first + second)
+        assert len(server.taken) == 2
+    finally:
+        server.close()

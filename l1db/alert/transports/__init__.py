@@ -120,6 +120,9 @@ class Sender(Protocol):
     batch_size: int
     """Most packets that `send` is given at once."""
 
+    interval_s: float
+    """Seconds to wait between two batches, so that more comes together; 0: as they come."""
+
     def send(self, packets: Sequence[Packet], batch_id: int) -> Iterator[Outcome]:
         """Send packets, and say what became of each as soon as it is known, each once, in any order.
 

@@ -1,4 +1,4 @@
-"""E-mail: a digest, one message per batch.
+"""E-mail: a digest, one message per batch, and ``interval_s`` (ten minutes) between two of them.
 
 All its alerts are counted, the first ``n_listed`` of them, in order of their ids, are listed.  The Message-ID is made
 of the destination, the batch and the alerts: who gets the same digest again sees that it is the same, and no mail
@@ -36,6 +36,7 @@ SETTINGS = {
     "user": Setting("text"),
     "password_env": Setting("text"),
     "n_listed": Setting("integer", 20, low=0, high=1000),
+    "interval_s": Setting("number", 600, low=0, high=86400),
     "timeout_s": TIMEOUT,
 }
 
@@ -53,6 +54,7 @@ class Email:
         self._destination = destination
         self._values = read(destination, SETTINGS)
         self._password = _password(destination)
+        self.interval_s = float(self._values["interval_s"])
 
     def send(self, packets: Sequence[Packet], batch_id: int) -> Iterator[Outcome]:
         """As `Sender.send`: all packets have the same outcome, that of the message."""

@@ -69,6 +69,7 @@ class File:
     """
 
     batch_size = 1000
+    interval_s = 0.0
 
     def __init__(self, destination: Destination, write_container: WriteContainer = avro.write_container) -> None:
         self._directory = Path(read(destination, SETTINGS)["directory"])

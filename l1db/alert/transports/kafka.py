@@ -65,6 +65,7 @@ class Kafka:
     """A producer for one topic, kept between batches."""
 
     batch_size = 500
+    interval_s = 0.0
 
     def __init__(self, destination: Destination) -> None:
         values = read(destination, SETTINGS)

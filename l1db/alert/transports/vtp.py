@@ -34,6 +34,7 @@ class Vtp:
     """An author to one broker."""
 
     batch_size = 500
+    interval_s = 0.0
 
     def __init__(self, destination: Destination) -> None:
         values = read(destination, SETTINGS)

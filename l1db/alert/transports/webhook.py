@@ -68,6 +68,7 @@ class Webhook:
     """Connections to one URL, kept alive between alerts and batches."""
 
     batch_size = 500
+    interval_s = 0.0
 
     def __init__(self, destination: Destination) -> None:
         values = read(destination, SETTINGS)
