@@ -316,6 +316,7 @@ def test_survey_show_keeps_brackets_and_the_names_of_rules_on_80_columns(
         ("quality_gate=maybe", "rule quality_gate: 'maybe' is not of type boolean (true or false)"),
         ("max_new_objects=1.5", "rule max_new_objects: '1.5' is not of type integer"),
         ("bands=none", "rule bands cannot be none"),
+        ("ivo_authority=a b", '"a b" is no IVOA authority. It names VOEvents: three or more letters'),
         ("bands", "'bands' is not RULE=VALUE"),
     ],
 )

@@ -44,6 +44,12 @@ begin
                   hint = 'Partitions begin at the survey''s noon; make a new database.';
     end if;
 
+    if p_changes ? 'ivo_authority' and p_changes ->> 'ivo_authority' !~ '^[A-Za-z0-9][A-Za-z0-9._~-]{2,}$' then
+        raise exception '% is no IVOA authority', p_changes -> 'ivo_authority'
+            using errcode = 'L1S07',
+                  hint = 'It names VOEvents: three or more letters, digits and . _ ~ -, such as org.example.';
+    end if;
+
     select string_agg(v.band, ', ' order by v.band)
       into v_unknown
       from (select distinct visit.band from l1.visit) as v
