@@ -104,7 +104,11 @@ def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Seque
     InputError
         If it fails.
     """
-    statement = sql.SQL("select c.alert_id from l1_api.alert_candidate as c where c.alert_id = any (%s) and (\n{}\n)")
+    # Whatever leaves the parentheses, sees these alerts only.
+    statement = sql.SQL(
+        "with candidate as materialized (select * from l1_api.alert_candidate where alert_id = any (%s))"
+        " select candidate.alert_id from candidate where (\n{}\n)"
+    )
     try:
         with connection.transaction():
             connection.execute("set transaction read only")
