@@ -216,6 +216,20 @@ def test_trouble_keeps_its_beginning(connection: psycopg.Connection) -> None:
     assert one(connection, said) == (None, None)
 
 
+def test_consumer_of_a_destination_comes_and_goes_with_it(connection: psycopg.Connection) -> None:
+    """Who may listen may drop consumers; a destination without its consumer would lose what waits."""
+    refused = pytest.raises(psycopg.Error, match="destination:d is a name for the consumer of a destination")
+    with refused, connection.transaction():
+        connection.execute("select l1_api.add_consumer('destination:d')")
+    prepare(connection)
+    refused = pytest.raises(psycopg.Error, match="consumer destination:d is that of a destination")
+    with refused, connection.transaction():
+        connection.execute("select l1_api.drop_consumer('destination:d')")
+    assert one(connection, "select consumer from l1.alert_cursor") == ("destination:d",)
+    connection.execute("select l1_api.remove_destination('d')")
+    assert connection.execute("select consumer from l1.alert_cursor").fetchall() == []
+
+
 def test_unknown_change_is_refused(connection: psycopg.Connection) -> None:
     prepare(connection)
     with pytest.raises(psycopg.Error, match="a destination's format, kind cannot be changed"):
