@@ -327,9 +327,11 @@ class _Worker:
             return left
         try:
             retracted = self._retracted(connection, left)
-            chosen = destinations.select(connection, row.selection, sorted({*left, *retracted.values()}))
+            chosen, undecided = self._choose(connection, row.selection, sorted({*left, *retracted.values()}))
         except InputError as error:
             raise UnreachableError(str(error)) from error
+        self._enter(connection, batch, [outcome for outcome in undecided if outcome.alert_id in left])
+        left = [alert_id for alert_id in left if alert_id not in batch.done]
         # By the ledger, too: the selection may be another since.
         sent = self._in_ledger(connection, list(retracted.values())) if retracted else set()
         going = [
@@ -338,6 +340,21 @@ class _Worker:
         ]  # fmt: skip
         batch.passed_over = len(left) - len(going)
         return going
+
+    def _choose(
+        self, connection: psycopg.Connection[Any], selection: str, alert_ids: list[int]
+    ) -> tuple[set[int], list[Outcome]]:
+        """Those of some alerts that meet a selection, and what is to be said of those that it fails on."""
+        try:
+            return destinations.select(connection, selection, alert_ids), []
+        except destinations.UndecidableError as error:
+            # One that fails on none at all fails on every one: then it is wrong, and not what an alert says.
+            destinations.select(connection, selection, [])
+            if len(alert_ids) == 1:
+                return set(), [Outcome(alert_ids[0], "refused", str(error))]
+            middle = len(alert_ids) // 2
+            parts = [self._choose(connection, selection, part) for part in (alert_ids[:middle], alert_ids[middle:])]
+            return set().union(*(chosen for chosen, _ in parts)), [o for _, undecided in parts for o in undecided]
 
     def _retracted(self, connection: psycopg.Connection[Any], alert_ids: list[int]) -> dict[int, int]:
         """Of the retractions among some alerts, the alerts that they take back."""

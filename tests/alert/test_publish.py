@@ -155,6 +155,19 @@ def test_selection_that_fails_now_is_the_destination_s_trouble_and_loses_nothing
     assert night.ledger("a") == all_of(alerts)
 
 
+def test_alert_that_a_selection_fails_on_does_not_hold_up_the_others(night: Night) -> None:
+    alerts = night.ingest(7)
+    night.webhook("a", selection="100 / (snr - 12)::int < 999")
+    night.publish_once()
+    row = night.connection.execute("select alert_id from l1_api.alert_candidate where snr = 12").fetchone()
+    assert row is not None
+    assert night.ledger("a") == all_of(alerts) | {row[0]: "refused"}
+    assert "division by zero" in night.status("a", "last_failure")
+    night.retry("a")
+    night.publish_once()
+    assert night.ledger("a") == all_of(alerts)
+
+
 def test_disabled_destination_waits_and_removed_one_keeps_its_ledger(night: Night) -> None:
     for name in "ab":
         night.webhook(name)
