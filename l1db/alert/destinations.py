@@ -19,6 +19,10 @@ from l1db.errors import InputError
 _SELECTION_TIMEOUT = "10s"
 
 
+class UndecidableError(InputError):
+    """A selection fails on what an alert says, as by a division by zero."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of ``l1.destination``: the destination, and what goes there."""
@@ -101,6 +105,8 @@ def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Seque
 
     Raises
     ------
+    UndecidableError
+        If it fails on the values of an alert.
     InputError
         If it fails.
     """
@@ -119,6 +125,8 @@ def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Seque
                 (list(alert_ids),),
                 prepare=True,
             ).fetchall()
+    except psycopg.DataError as error:
+        raise UndecidableError(f"the selection {selection!r} fails: {one_line(error)}") from None
     except psycopg.OperationalError as error:
         if connection.closed:
             raise

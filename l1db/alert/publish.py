@@ -344,17 +344,66 @@ class _Worker:
         self._send(connection, row.destination, batch, [alert_id for alert_id in left if alert_id in batch.packets])
 
     def _open(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> list[int]:
-        """The alerts of a batch that are to go to the destination and are not in its ledger."""
+        """The alerts of a batch that are to go to the destination and are not in its ledger.
+
+        A retraction goes wherever the alert goes that it takes back, also if the selection does not choose it itself.
+        """
         rows = connection.execute("select l1_api.open_deliveries(%s, %s)", (self._name, batch.alert_ids)).fetchall()
         left = [alert_id for (alert_id,) in rows]
         if row.selection is None or not left:
             return left
         try:
-            chosen = destinations.select(connection, row.selection, left)
+            retracted = self._retracted(connection, left)
+            chosen, undecided = self._choose(connection, row.selection, sorted({*left, *retracted.values()}))
         except InputError as error:
             raise UnreachableError(str(error)) from error
-        batch.passed_over = len(left) - len(chosen)
-        return [alert_id for alert_id in left if alert_id in chosen]
+        self._enter(connection, batch, [outcome for outcome in undecided if outcome.alert_id in left])
+        left = [alert_id for alert_id in left if alert_id not in batch.done]
+        # By the ledger, too: the selection may be another since.
+        sent = self._in_ledger(connection, list(retracted.values())) if retracted else set()
+        going = [
+            alert_id for alert_id in left
+            if alert_id in chosen or retracted.get(alert_id) in chosen or retracted.get(alert_id) in sent
+        ]  # fmt: skip
+        batch.passed_over = len(left) - len(going)
+        return going
+
+    def _choose(
+        self, connection: psycopg.Connection[Any], selection: str, alert_ids: list[int]
+    ) -> tuple[set[int], list[Outcome]]:
+        """Those of some alerts that meet a selection, and what is to be said of those that it fails on."""
+        try:
+            return destinations.select(connection, selection, alert_ids), []
+        except destinations.UndecidableError as error:
+            # One that fails on none at all fails on every one: then it is wrong, and not what an alert says.
+            destinations.select(connection, selection, [])
+            if len(alert_ids) == 1:
+                return set(), [Outcome(alert_ids[0], "refused", str(error))]
+            middle = len(alert_ids) // 2
+            parts = [self._choose(connection, selection, part) for part in (alert_ids[:middle], alert_ids[middle:])]
+            return set().union(*(chosen for chosen, _ in parts)), [o for _, undecided in parts for o in undecided]
+
+    def _retracted(self, connection: psycopg.Connection[Any], alert_ids: list[int]) -> dict[int, int]:
+        """Of the retractions among some alerts, the alerts that they take back."""
+        rows = connection.execute(
+            """select c.alert_id, c.retracted_alert_id
+                 from (select min(a.midpoint_mjd_tai) as lower, max(a.midpoint_mjd_tai) as upper,
+                              array_agg(a.alert_id) as ids
+                         from l1.alert a
+                        where a.alert_id = any (%s) and a.kind = 'retraction') as retraction
+                cross join lateral l1_api.alert_citations(retraction.ids, retraction.lower, retraction.upper) as c
+                where c.retracted_alert_id is not null""",
+            (alert_ids,),
+        ).fetchall()
+        return dict(rows)
+
+    def _in_ledger(self, connection: psycopg.Connection[Any], alert_ids: list[int]) -> set[int]:
+        """Those of some alerts that the destination's ledger has."""
+        rows = connection.execute(
+            "select y.alert_id from l1.delivery y where y.destination = %s and y.alert_id = any (%s)",
+            (self._name, alert_ids),
+        ).fetchall()
+        return {alert_id for (alert_id,) in rows}
 
     def _build(
         self, connection: psycopg.Connection[Any], form: str, alert_ids: list[int]

@@ -41,7 +41,7 @@ Selection = Annotated[
     ),
 ]
 GiveUp = Annotated[
-    float | None, typer.Option("--give-up-after", metavar="HOURS", min=0.001, help="Do not try older ones.")
+    float | None, typer.Option("--give-up-after", metavar="HOURS", min=0.001, max=1e6, help="Do not try older ones.")
 ]
 
 # Formats that a kind of destination takes if nobody says.
@@ -55,7 +55,10 @@ def publish(
     ],
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to be sent.")] = False,
     lease: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="After so long others take over what a dead publisher had.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=1, max=1e6, help="After so long others take over what a dead publisher had."
+        ),
     ] = 60,
     poll: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, help="Look for alerts at least so often.")] = 10,
 ) -> None:

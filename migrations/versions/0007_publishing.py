@@ -230,6 +230,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Without their destinations nobody would take what they hold, and a destination of the name could not be added again.
+    op.execute("delete from l1.alert_cursor where consumer like 'destination:%'")
     for table in ("delivery", "destination", "alert_packet", "cutout", "alert_image"):
         op.execute(f"drop table l1.{table}")
     op.execute("drop index l1.alert_dia_object_id_idx")

@@ -20,6 +20,7 @@ as $$
 -- Parameters:
 --   p_consumer  - name: 1 to 63 letters, digits and _ . : -
 --   p_start     - where it begins: 'now', 'start' (with the first alert there is), or a time: alerts stamped since
+-- Reads:   l1.destination
 -- Writes:  l1.alert_cursor
 declare
     v_not_before timestamptz;
@@ -29,6 +30,12 @@ begin
         raise exception '% is no name for a consumer', coalesce(quote_literal(p_consumer), 'NULL')
             using errcode = 'L1A01',
                   hint = 'Use 1 to 63 letters, digits and the characters _ . : -';
+    end if;
+    if starts_with(p_consumer, 'destination:')
+       and not exists (select from l1.destination d where 'destination:' || d.destination = p_consumer) then
+        raise exception '% is a name for the consumer of a destination, and there is none of that name', p_consumer
+            using errcode = 'L1A01',
+                  hint = 'Take another name, or add the destination with l1db destination add.';
     end if;
     if p_start is null or p_start not in ('now', 'start') then
         begin

@@ -17,6 +17,9 @@ as $$
 --   those to be sent, in the order given
 -- Reads:   l1.destination, l1.alert
 -- Writes:  l1.delivery
+--
+-- Algorithm:
+--   Alerts from before the destination count as old as it is: who asks for them from the start on, is to get them.
 declare
     v_destination l1.destination := l1_api.require_destination(p_destination);
     v_too_old     bigint[];
@@ -26,7 +29,7 @@ begin
         select a.alert_id
           from l1.alert a
          where a.alert_id = any (p_alert_ids)
-           and a.stamp < clock_timestamp() - v_destination.give_up_after);
+           and clock_timestamp() - greatest(a.stamp, v_destination.created_at) > v_destination.give_up_after);
 
     insert into l1.delivery (destination, alert_id, state, n_attempts, first_at, last_at, detail)
     select p_destination, old.alert_id, 'given_up', 0, clock_timestamp(), clock_timestamp(), 'too old when its turn came'

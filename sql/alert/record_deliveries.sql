@@ -50,7 +50,8 @@ begin
        and y.alert_id = any (p_alert_ids)
        and y.state = 'failed'
        and a.alert_id = y.alert_id
-       and (a.stamp < v_now - v_destination.give_up_after or v_destination.removed_at is not null);
+       and (v_now - greatest(a.stamp, v_destination.created_at) > v_destination.give_up_after
+            or v_destination.removed_at is not null);
 end
 $$;
 comment on function l1_api.record_deliveries(text, bigint[], text[], text[]) is

@@ -160,6 +160,7 @@ def test_what_was_delivered_stays_so(connection: psycopg.Connection) -> None:
 
 def test_alert_that_is_too_old_is_given_up(connection: psycopg.Connection) -> None:
     old = prepare(connection, stamp="clock_timestamp() - interval '8 days'")
+    connection.execute("update l1.destination set created_at = created_at - interval '30 days'")
     (young,) = issue(connection, 1)
     (older,) = issue(connection, 1, stamp="clock_timestamp() - interval '9 days'")
     record(connection, old, "failed")
@@ -169,6 +170,29 @@ def test_alert_that_is_too_old_is_given_up(connection: psycopg.Connection) -> No
     assert one(connection, "select state, n_attempts from l1.delivery where alert_id = %s", older) == ("given_up", 0)
     record(connection, older, "delivered")
     assert one(connection, "select state from l1.delivery where alert_id = %s", older) == ("delivered",)
+
+
+def test_alerts_from_before_the_destination_are_as_old_as_it_is(connection: psycopg.Connection) -> None:
+    old = prepare(connection, stamp="clock_timestamp() - interval '8 days'")
+    assert one(connection, "select l1_api.open_deliveries('d', %s)", [old]) == (old,)
+    record(connection, old, "failed")
+    assert one(connection, "select state from l1.delivery") == ("failed",)
+
+
+def test_patience_may_be_longer_than_there_are_years(connection: psycopg.Connection) -> None:
+    alert_id = prepare(connection)
+    connection.execute("""select l1_api.change_destination('d', '{"give_up_after": "100000 years"}')""")
+    assert one(connection, "select l1_api.open_deliveries('d', %s)", [alert_id]) == (alert_id,)
+    record(connection, alert_id, "failed")
+    assert one(connection, "select state from l1.delivery") == ("failed",)
+
+
+@pytest.mark.parametrize("hours", ["inf", "nan", "1e12"])
+def test_hours_that_are_none_are_refused_in_a_line(hours: str, night: Night) -> None:
+    assert "--give-up-after" in add(night, "a", "--give-up-after", hours).error
+    night.webhook("b")
+    assert "--give-up-after" in l1db("destination", "set", "b", "--give-up-after", hours, dsn=night.dsn).error
+    assert "--lease" in l1db("publish", "--once", "--lease", hours, dsn=night.dsn).error
 
 
 def test_due_alerts_are_one_publisher_s_for_a_while(connection: psycopg.Connection) -> None:
@@ -190,6 +214,20 @@ def test_trouble_keeps_its_beginning(connection: psycopg.Connection) -> None:
     assert one(connection, said) == ("two", since)
     connection.execute("select l1_api.note_trouble('d', null)")
     assert one(connection, said) == (None, None)
+
+
+def test_consumer_of_a_destination_comes_and_goes_with_it(connection: psycopg.Connection) -> None:
+    """Who may listen may drop consumers; a destination without its consumer would lose what waits."""
+    refused = pytest.raises(psycopg.Error, match="destination:d is a name for the consumer of a destination")
+    with refused, connection.transaction():
+        connection.execute("select l1_api.add_consumer('destination:d')")
+    prepare(connection)
+    refused = pytest.raises(psycopg.Error, match="consumer destination:d is that of a destination")
+    with refused, connection.transaction():
+        connection.execute("select l1_api.drop_consumer('destination:d')")
+    assert one(connection, "select consumer from l1.alert_cursor") == ("destination:d",)
+    connection.execute("select l1_api.remove_destination('d')")
+    assert connection.execute("select consumer from l1.alert_cursor").fetchall() == []
 
 
 def test_unknown_change_is_refused(connection: psycopg.Connection) -> None:

@@ -121,12 +121,49 @@ def test_selection_decides_what_goes(night: Night) -> None:
     assert publisher.tallies["a"].passed_over == 5
 
 
+def test_retraction_goes_where_its_alert_went(night: Night) -> None:
+    night.webhook("chosen", selection="kind = 'detection' and snr > 10.5")
+    night.webhook("changed", selection="snr > 10.5")
+    alerts = night.ingest(3)
+    night.publish_once()
+    assert night.ledger("chosen") == night.ledger("changed") == all_of(alerts[1:])
+
+    night.connection.execute("""select l1_api.change_destination('changed', '{"selection": "snr > 99"}')""")
+    night.connection.execute(
+        "select l1_api.withdraw_sources(array_agg(dia_source_id), 'artefacts') from l1.alert where alert_id = any (%s)",
+        (alerts,),
+    )
+    retractions = [
+        alert_id
+        for (alert_id,) in night.connection.execute(
+            "select alert_id from l1.alert where kind = 'retraction' order by dia_source_id"
+        )
+    ]
+    publisher = night.publish_once()
+    # The first alert went nowhere: there is nothing to take back.
+    assert night.ledger("chosen") == night.ledger("changed") == all_of([*alerts[1:], *retractions[1:]])
+    assert publisher.tallies["chosen"].passed_over == 1
+
+
 def test_selection_that_fails_now_is_the_destination_s_trouble_and_loses_nothing(night: Night) -> None:
     night.webhook("a")
     night.connection.execute("update l1.destination set selection = 'snr > nothing' where destination = 'a'")
     alerts = night.ingest(3)
     assert 'column "nothing" does not exist' in (night.publish_once().tallies["a"].trouble or "")
     night.connection.execute("select l1_api.change_destination('a', '{\"selection\": null}')")
+    night.publish_once()
+    assert night.ledger("a") == all_of(alerts)
+
+
+def test_alert_that_a_selection_fails_on_does_not_hold_up_the_others(night: Night) -> None:
+    alerts = night.ingest(7)
+    night.webhook("a", selection="100 / (snr - 12)::int < 999")
+    night.publish_once()
+    row = night.connection.execute("select alert_id from l1_api.alert_candidate where snr = 12").fetchone()
+    assert row is not None
+    assert night.ledger("a") == all_of(alerts) | {row[0]: "refused"}
+    assert "division by zero" in night.status("a", "last_failure")
+    night.retry("a")
     night.publish_once()
     assert night.ledger("a") == all_of(alerts)
 

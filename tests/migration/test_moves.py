@@ -68,6 +68,17 @@ def test_alembics_own_command_moves_up_and_down(database: str) -> None:
     assert not differences(before, schema_dump(database))
 
 
+def test_destinations_go_down_with_their_consumers(database: str) -> None:
+    add = "select l1_api.add_destination('d', 'file', 'l1db', '{}')"
+    query(database, add)
+    query(database, "select l1_api.add_consumer('c')")
+    l1db_database.downgrade(database, "0006")
+    assert query(database, "select consumer from l1.alert_cursor") == [("c",)]
+    l1db_database.upgrade(database)
+    query(database, add)
+    assert query(database, "select consumer from l1.alert_cursor order by 1") == [("c",), ("destination:d",)]
+
+
 def test_check_finds_no_difference_between_models_and_tables(database: str) -> None:
     with l1db_database.connect(database) as connection:
         connection.execute("select l1_api.ensure_partitions(61000.5)")

@@ -41,6 +41,7 @@ BAD = [
     ("kafka", {"topic": "with space"}, "'with space' is no name of a topic"),
     ("kafka", {"bootstrap_servers": "a.example"}, "bootstrap_servers is host:port"),
     ("kafka", {"config": {"acks": "0"}}, "config: acks cannot be set here, it is l1db's own"),
+    ("kafka", {"config": {"delivery.report.only.error": True}}, "config: delivery.report.only.error cannot be set"),
     (
         "kafka",
         {"config": {"message.timeout.ms": 1}},

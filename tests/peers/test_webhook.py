@@ -58,6 +58,16 @@ def test_secret_headers_come_from_the_environment(http_server: HttpServer, monke
     assert (headers["x-survey"], headers["authorization"]) == ("l1db", "Bearer abc")
 
 
+def test_secrets_that_a_peer_repeats_stay_out_of_the_ledger(
+    http_server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("L1DB_TEST_TOKEN", "Bearer correct-horse")
+    http_server.answer = lambda request: Answer(400, f"no correct-horse, {request.headers['authorization']}".encode())
+    there = to(http_server, headers_env={"Authorization": "L1DB_TEST_TOKEN"})
+    outcome = sent(open_sender(there), [avro(1)])[1]
+    assert outcome.detail == "HTTP 400: no ***, ***"
+
+
 @pytest.mark.parametrize(
     ("status", "state"),
     [(200, "delivered"), (202, "delivered"), (204, "delivered")]

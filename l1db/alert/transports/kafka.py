@@ -36,6 +36,7 @@ SETTINGS = {
 _FIXED = {
     "enable.idempotence": True,
     "acks": "all",
+    "delivery.report.only.error": False,  # else nobody would ever hear of what arrived
     # A peer that is down is asked again soon, but not twenty times a second.
     "reconnect.backoff.ms": 250,
     "reconnect.backoff.max.ms": 2000,

@@ -76,6 +76,10 @@ class Webhook:
         self._timeout = values["timeout_s"]
         self._secret = _secret(destination, values["secret_env"])
         self._headers = _headers(destination)
+        # Longest first: one may be part of another.
+        told = [*(self._headers[name] for name in values["headers_env"]), (self._secret or b"").decode()]
+        parts = {part for text in told for part in (text, *text.split()) if len(part) >= 6}
+        self._hushed = sorted(parts, key=len, reverse=True)
         self._connections: list[http.client.HTTPConnection | None] = [None] * values["connections"]
         self._lanes = Lanes(values["connections"], f"webhook {self._url.netloc}", self._attempt)
 
@@ -143,7 +147,12 @@ class Webhook:
                 answer = response.read(_MAX_ANSWER)
                 if not response.isclosed() or connection.sock is None:
                     self._drop(lane)  # there is more of it than anybody reads, or the peer wants no further request
-                return response.status, _first_line(answer), response.headers.get("Location")
+                location = response.headers.get("Location")
+                return (
+                    response.status,
+                    _first_line(self._hush(answer.decode("utf-8", "replace"))),
+                    (location and self._hush(location)),
+                )
             except (ConnectionError, http.client.HTTPException) as error:
                 self._drop(lane)
                 # A connection that had been idle may have been closed meanwhile: that says nothing about the peer.
@@ -152,6 +161,12 @@ class Webhook:
             except BaseException:
                 self._drop(lane)
                 raise
+
+    def _hush(self, text: str) -> str:
+        """What a peer said, without our secrets: some repeat what they were sent, and the ledger is for all to read."""
+        for secret_ in self._hushed:
+            text = text.replace(secret_, "***")
+        return text
 
     def _drop(self, lane: int) -> None:
         connection, self._connections[lane] = self._connections[lane], None
@@ -244,5 +259,5 @@ def _check_header(destination: Destination, name: str, value: str) -> None:
         raise refuse(destination, f"the value of header {name} has characters that a header cannot have")
 
 
-def _first_line(answer: bytes) -> str:
-    return as_line(answer[:1000].decode("utf-8", "replace").strip().partition("\n")[0])
+def _first_line(answer: str) -> str:
+    return as_line(answer[:1000].strip().partition("\n")[0])
