@@ -41,3 +41,7 @@ class InputError(L1dbError):
     def __init__(self, message: str, rows: Sequence[BadRow] = ()) -> None:
         super().__init__(message)
         self.rows = tuple(rows)
+
+
+class UnreadableError(InputError):
+    """A file cannot be read for a reason that may pass: it is where it should be, as far as can be told."""

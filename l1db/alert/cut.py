@@ -1,6 +1,7 @@
 """Cutouts are cut once, when the first packet of an alert is built, and archived; what could not be cut then never is.
 
-So an alert that was first built without its images stays without cutouts, and its packets stay the same.
+So an alert that was first built without its images stays without cutouts, and its packets stay the same.  An image that
+cannot be read for a reason that may pass, such as a file system that is away, is waited for, but not for long.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from psycopg.rows import class_row
 
 from l1db.alert.cutouts import Archive, Place
 from l1db.cutouts import SMALLEST, cutouts
-from l1db.errors import InputError
+from l1db.errors import InputError, L1dbError, UnreadableError
 from l1db.forced import COLUMNS, TURBULENT
 from l1db.images.exposure import Exposure
 from l1db.images.fits.read import read_exposure
@@ -27,13 +28,20 @@ from l1db.images.psf import MoffatPsf
 
 log = logging.getLogger(__name__)
 
+# Seconds that an alert waits for an image that may be readable again.
+_PATIENCE = 300.0
+
 # Advisory locks of this class: who cuts a detector of a visit.
 _LOCK = 19508
 
 
+class ImagesAwayError(L1dbError):
+    """Images cannot be read for the present; nothing was decided on."""
+
+
 @dataclass(frozen=True)
 class _Wanted:
-    """A row of ``l1_api.wanted_cutouts``."""
+    """A row of ``l1_api.wanted_cutouts``, and the age of its alert in seconds."""
 
     alert_id: int
     dia_source_id: int
@@ -48,6 +56,7 @@ class _Wanted:
     uri: str | None
     sha256: bytes | None
     trouble: str | None
+    age: float
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def cut_out(connection: psycopg.Connection[Any], alert_ids: Sequence[int], archi
     ------
     ArchiveError
         If the archive cannot be written; nothing was decided then.
+    ImagesAwayError
+        If an image cannot be read for a reason that may pass, and the alerts are young enough to wait for it.
     """
     wanted = _wanted(connection, alert_ids)
     decided = 0
@@ -137,11 +148,14 @@ def zipped(content: bytes) -> bytes:
 def _wanted(connection: psycopg.Connection[Any], alert_ids: Sequence[int]) -> list[_Wanted]:
     with connection.cursor(binary=True, row_factory=class_row(_Wanted)) as cursor:
         return cursor.execute(
-            """select w.*
+            """select w.*, extract(epoch from clock_timestamp() - issued.stamp)::float8 as age
                  from (select min(a.midpoint_mjd_tai) as lower, max(a.midpoint_mjd_tai) as upper
                          from l1.alert a
                         where a.alert_id = any (%(alerts)s)) as span
-                cross join lateral l1_api.wanted_cutouts(%(alerts)s, span.lower, span.upper) as w""",
+                cross join lateral l1_api.wanted_cutouts(%(alerts)s, span.lower, span.upper) as w
+                 join l1.alert issued
+                   on issued.alert_id = w.alert_id
+                order by w.visit, w.detector, w.dia_source_id, w.kind""",
             {"alerts": list(alert_ids)},
         ).fetchall()
 
@@ -168,6 +182,8 @@ def _cut(wanted: Sequence[_Wanted]) -> list[tuple[_Wanted, bytes | None, str | N
             [SMALLEST if one.bbox_size is None else one.bbox_size for one in wanted],
         )
     except InputError as error:
+        if isinstance(error, UnreadableError) and min(one.age for one in wanted) < _PATIENCE:
+            raise ImagesAwayError(f"an image of visit {first.visit}, detector {first.detector}: {error}") from error
         log.warning("visit %s, detector %s: alerts without %s cutout: %s", first.visit, first.detector, kind, error)
         return [(one, None, f"the {kind} image could not be cut: {error}") for one in wanted]
     off = f"the source does not lie on the {kind} image"

@@ -116,7 +116,8 @@ def select(connection: psycopg.Connection[Any], selection: str, alert_ids: Seque
         " select candidate.alert_id from candidate where (\n{}\n)"
     )
     try:
-        with connection.transaction():
+        # Rolled back: what a selection sets for the session, is gone with it.
+        with connection.transaction(force_rollback=True):
             connection.execute("set transaction read only")
             connection.execute(sql.SQL("set local statement_timeout = {}").format(_SELECTION_TIMEOUT))
             # As a prepared statement, which is one statement only.

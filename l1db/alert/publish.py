@@ -23,6 +23,7 @@ from typing import Any
 import psycopg
 
 from l1db.alert import destinations
+from l1db.alert.cut import ImagesAwayError
 from l1db.alert.cutouts import Archive, ArchiveUnwritableError
 from l1db.alert.packets import build
 from l1db.alert.transports import Destination, Outcome, Packet, Sender, UnreachableError, as_line
@@ -341,7 +342,20 @@ class _Worker:
             batch.packets |= {packet.alert_id: packet for packet in built}
             self._enter(connection, batch, outcomes)
         self._keep_lease(connection, batch)
-        self._send(connection, row.destination, batch, [alert_id for alert_id in left if alert_id in batch.packets])
+        going = [alert_id for alert_id in left if alert_id in batch.packets]
+        retracted = self._retracted(connection, [i for i in going if batch.packets[i].kind == "retraction"])
+        self._send(connection, row.destination, batch, [alert_id for alert_id in going if alert_id not in retracted])
+        if retracted:
+            # An alert must not arrive after its retraction.
+            failed = self._in_ledger(connection, list(retracted.values()), "failed")
+            waiting = [alert_id for alert_id, first in retracted.items() if first in failed]
+            for alert_id in waiting:
+                del batch.packets[alert_id]
+            self._enter(
+                connection, batch,
+                [Outcome(i, "failed", f"waits for alert {retracted[i]}, which it takes back") for i in waiting],
+            )  # fmt: skip
+            self._send(connection, row.destination, batch, [i for i in retracted if i in batch.packets])
 
     def _open(self, connection: psycopg.Connection[Any], row: destinations.Row, batch: _Batch) -> list[int]:
         """The alerts of a batch that are to go to the destination and are not in its ledger.
@@ -385,6 +399,8 @@ class _Worker:
 
     def _retracted(self, connection: psycopg.Connection[Any], alert_ids: list[int]) -> dict[int, int]:
         """Of the retractions among some alerts, the alerts that they take back."""
+        if not alert_ids:
+            return {}
         rows = connection.execute(
             """select c.alert_id, c.retracted_alert_id
                  from (select min(a.midpoint_mjd_tai) as lower, max(a.midpoint_mjd_tai) as upper,
@@ -397,11 +413,14 @@ class _Worker:
         ).fetchall()
         return dict(rows)
 
-    def _in_ledger(self, connection: psycopg.Connection[Any], alert_ids: list[int]) -> set[int]:
-        """Those of some alerts that the destination's ledger has."""
+    def _in_ledger(
+        self, connection: psycopg.Connection[Any], alert_ids: list[int], state: str | None = None
+    ) -> set[int]:
+        """Those of some alerts that the destination's ledger has, in any state or in one."""
         rows = connection.execute(
-            "select y.alert_id from l1.delivery y where y.destination = %s and y.alert_id = any (%s)",
-            (self._name, alert_ids),
+            "select y.alert_id from l1.delivery y where y.destination = %(name)s and y.alert_id = any (%(alerts)s)"
+            " and (%(state)s::text is null or y.state = %(state)s)",
+            {"name": self._name, "alerts": alert_ids, "state": state},
         ).fetchall()
         return {alert_id for (alert_id,) in rows}
 
@@ -411,7 +430,7 @@ class _Worker:
         """The packets of alerts, and what is to be said of those that cannot be built."""
         try:
             built = build(connection, alert_ids, form, self._publisher.archive)
-        except ArchiveUnwritableError as error:
+        except (ArchiveUnwritableError, ImagesAwayError) as error:
             raise UnreachableError(str(error)) from error
         except Exception as error:
             # Trouble with the database is no fault of an alert, unless it is about values.

@@ -87,7 +87,9 @@ def find(
     at: Annotated[
         tuple[float, float] | None, typer.Option("--at", metavar="RA DEC", help="Near this place, degrees.")
     ] = None,
-    radius: Annotated[float, typer.Option(metavar="ARCSEC", min=0, help="How near.")] = 5.0,
+    radius: Annotated[
+        float | None, typer.Option(metavar="ARCSEC", min=0, help="How near to --at; by default 5.", show_default=False)
+    ] = None,
     since: Annotated[float | None, typer.Option(metavar="MJD", help="Trigger not before, MJD TAI.")] = None,
     until: Annotated[float | None, typer.Option(metavar="MJD", help="Trigger before, MJD TAI.")] = None,
     dia_object: Annotated[int | None, typer.Option("--object", metavar="DIA_OBJECT_ID", help="Of this object.")] = None,
@@ -95,8 +97,14 @@ def find(
 ) -> None:
     """Find alerts by place, time and object, one line each."""
     ra, dec = at if at is not None else (None, None)
-    if ra is not None and not (math.isfinite(ra) and dec is not None and -90 <= dec <= 90):
-        raise InputError(f"--at {ra} {dec}: is no place on the sky")
+    if ra is not None:
+        if not (math.isfinite(ra) and dec is not None and -90 <= dec <= 90):
+            raise InputError(f"--at {ra} {dec}: is no place on the sky")
+        ra %= 360
+    if radius is None:
+        radius = 5.0
+    elif at is None:
+        raise InputError("--radius says how near to --at: name a place, too")
     if not math.isfinite(radius):
         raise InputError(f"--radius {radius}: is not a number of arcseconds")
     with connect(application_name="l1db alert") as connection:

@@ -226,7 +226,10 @@ def failures(
 
 @app.command("test")
 def try_out(
-    name: Name, alert: Annotated[int | None, typer.Option(metavar="ALERT_ID", help="Send this alert, too.")] = None
+    name: Name,
+    alert: Annotated[
+        int | None, typer.Option(metavar="ALERT_ID", min=1, max=2**63 - 1, help="Send this alert, too.")
+    ] = None,
 ) -> None:
     """Try a destination: does somebody answer, and if --alert names one, is it taken?  The ledger does not change."""
     from l1db.alert import destinations

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from l1db.errors import InputError
+from l1db.errors import InputError, UnreadableError
 
 # A scheme of one letter is a drive, not a protocol; fsspec chains filesystems with "::".
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
@@ -98,15 +98,19 @@ def _opened(uri: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with fsspec.open(uri, "rb") as remote:
             yield cast(BinaryIO, remote)
     except FileNotFoundError:
+        if not is_remote(uri) and not Path(uri).absolute().parent.is_dir():
+            raise UnreadableError(f"{uri}: does not exist, nor does its directory") from None
         raise InputError(f"{uri}: does not exist") from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{uri}: cannot be read: {error.strerror}") from None
     except OSError as error:
-        raise InputError(f"{uri}: cannot be read: {error.strerror or _line(error)}") from None
+        raise UnreadableError(f"{uri}: cannot be read: {error.strerror or _line(error)}") from None
     except ImportError as error:  # fsspec, or what it needs for this protocol
-        raise InputError(f"{uri}: cannot be opened: {_line(error)}") from None
+        raise UnreadableError(f"{uri}: cannot be opened: {_line(error)}") from None
     except Exception as error:  # each of fsspec's file systems has errors of its own
         if not is_remote(uri):
             raise
-        raise InputError(f"{uri}: cannot be opened: {_line(error)}") from None
+        raise UnreadableError(f"{uri}: cannot be opened: {_line(error)}") from None
 
 
 def _line(error: Exception) -> str:

@@ -33,7 +33,7 @@ begin
     select issued.visit, issued.detector, p_stamp, ledger.attempt, v.band, v.midpoint_mjd_tai, v.exposure_time,
            v.boresight_ra, v.boresight_dec, v.airmass, v.day_obs, v.n_snaps, v.reason, v.target,
            st_astext(ledger.footprint), ledger.psf_fwhm, ledger.zero_point, ledger.flux_noise, ledger.software,
-           difference.wcs, substring(template.uri from '[^/]+$'), template.sha256
+           difference.wcs, substring(template.uri from '([^/?#]+)(?:[?#].*)?$'), template.sha256
       from (
         select distinct a.visit, a.detector
           from l1.alert a

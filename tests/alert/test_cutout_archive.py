@@ -186,6 +186,27 @@ def test_what_was_not_there_never_will_be(
     assert all(trouble and "does not exist" in trouble for *_, trouble in decisions(look))
 
 
+def test_images_that_are_away_are_waited_for_but_not_for_long(
+    database: str, look: psycopg.Connection, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that is not mounted decides nothing.  Seen red without the difference from a file that is gone."""
+    mounted, away = tmp_path / "images", tmp_path / "away"
+    mounted.mkdir()
+    take_in(database, mounted)
+    mounted.rename(away)
+    monkeypatch.setattr(cut, "_PATIENCE", 0.0)
+    with look.transaction(force_rollback=True):
+        build_all(look, archive)
+        assert all(trouble and "nor does its directory" in trouble for *_, trouble in decisions(look))
+    monkeypatch.undo()
+    with pytest.raises(cut.ImagesAwayError, match=r"nor does its directory"):
+        build_all(look, archive)
+    assert decisions(look) == []
+    away.rename(mounted)
+    build_all(look, archive)
+    assert {trouble for *_, trouble in decisions(look)} == {None}
+
+
 @pytest.mark.parametrize("built", [False, True])
 def test_a_replaced_detector_is_cut_from_its_own_images(
     built: bool, database: str, look: psycopg.Connection, archive: Archive, tmp_path: Path

@@ -367,3 +367,28 @@ def test_alerts_gather_for_a_digest(night: Night) -> None:
         assert len(server.taken) == 2
     finally:
         server.close()
+
+
+def test_retraction_waits_for_the_alert_that_it_takes_back(night: Night) -> None:
+    """Who gets the alert after its retraction, would take the source for live.  Seen red without the wait."""
+    night.webhook("a")
+    alerts = night.ingest(3)
+    down = threading.Event()
+    down.set()
+    night.receiver.status = lambda arrival: 503 if down.is_set() and arrival.alert_id == alerts[0] else 200
+    night.publish_once()
+    row = night.connection.execute("select dia_source_id from l1.alert where alert_id = %s", alerts[:1]).fetchone()
+    assert row is not None
+    night.connection.execute("select l1_api.withdraw_sources(%s, 'a cosmic ray', 'test')", ([row[0]],))
+    (retraction,) = (
+        i for (i,) in night.connection.execute("select alert_id from l1.alert where kind = 'retraction'").fetchall()
+    )
+    night.expire_leases()
+    night.publish_once()
+    assert night.ledger("a")[alerts[0]] == night.ledger("a")[retraction] == "failed"
+    assert retraction not in night.receiver.at("a")
+    down.clear()
+    for _ in range(2):
+        night.expire_leases()
+        night.publish_once()
+    assert night.ledger("a") == all_of([*alerts, retraction])

@@ -48,7 +48,7 @@ _COLUMNS = ("alert", "kind", "object", "ra", "dec", "band", "flux [nJy]", "S/N",
 class Email:
     """Digests to the recipients of one destination."""
 
-    batch_size = 5000
+    batch_size = 2000  # their packets are in memory together
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination

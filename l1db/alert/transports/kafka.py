@@ -250,6 +250,8 @@ def _configuration(destination: Destination, note: Callable[[Any], None] | None)
     configuration: dict[str, Any] = dict(_DEFAULTS)
     for name, value in values["config"].items():
         bare = name.removesuffix("_env")
+        if bare == "plugin.library.paths":
+            raise refuse(destination, "config: plugin.library.paths would run code of its own in the publisher")
         if bare in _FIXED or bare in _OTHERWISE_SET:
             instead = f"it is setting {_OTHERWISE_SET[bare]}" if bare in _OTHERWISE_SET else "it is l1db's own"
             raise refuse(destination, f"config: {bare} cannot be set here, {instead}")

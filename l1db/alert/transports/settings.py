@@ -93,6 +93,8 @@ def secret(destination: Destination, setting: str, variable: str) -> str:
     InputError
         If it is not set.
     """
+    if variable == "L1DB_DSN" or variable.startswith("PG"):
+        raise refuse(destination, f"{setting}: {variable} is how l1db gets at its database, and goes to nobody")
     value = os.environ.get(variable)
     if not value:
         # A secret written where its name belongs must not reach a log.

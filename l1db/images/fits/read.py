@@ -73,6 +73,8 @@ def read_exposure(
                 return exposure
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+    except MemoryError:  # says nothing about the file
+        raise
     except Exception as error:  # what astropy raises for damaged files is anything
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{name}: is damaged, or FITS of another kind: {reason}") from error
