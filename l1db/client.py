@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ class Client:
     ----------
     dsn
         libpq connection string; by default ``L1DB_DSN``, or what ``make setup`` wrote.
+    archive
+        Where cutouts go that sources come with; by default `l1db.settings.archive`.
 
     Raises
     ------
@@ -57,8 +60,9 @@ class Client:
     ...     )
     """
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, archive: str | os.PathLike[str] | None = None) -> None:
         self._dsn = dsn
+        self._archive = archive
         self._connection = connect(dsn, application_name="l1db ingest")
         self._opened: dict[int, Visit] = {}
         self._has_stage = False
@@ -346,7 +350,7 @@ class Client:
             (ids.tolist(), visit.midpoint_mjd_tai - 1, visit.midpoint_mjd_tai + 1),
         ).fetchall()
         night = day_obs(visit.midpoint_mjd_tai, self.survey.night_offset_hours)
-        return archive_given(Archive(), night, visit.visit, detectors, {i for (i,) in rows})
+        return archive_given(Archive(self._archive), night, visit.visit, detectors, {i for (i,) in rows})
 
     def _copy(self, table: str, columns: Sequence[WireColumn], n_rows: int) -> None:
         if n_rows == 0:

@@ -269,8 +269,19 @@ class _Worker:
                     self._gathers_until = time.monotonic() + self._sender[1].interval_s
             if due is None and batch is None:
                 if publisher.once:
+                    self._say_what_others_have(connection)
                     return
                 self._await_doorbell(connection)
+
+    def _say_what_others_have(self, connection: psycopg.Connection[Any]) -> None:
+        """Nothing is left for this publisher; but another may be at it, or have died with it."""
+        row = connection.execute(
+            "select sum(b.n_alerts), max(b.leased_until)::timestamptz(0)::text from l1.alert_batch b"
+            " where b.consumer = %s and b.acked_at is null",
+            (self._consumer,),
+        ).fetchone()
+        if row is not None and row[0]:
+            self._tally.trouble = f"{row[0]} alerts are in the hands of another publisher, at the latest until {row[1]}"
 
     def _resume(self, connection: psycopg.Connection[Any]) -> None:
         """Go on with the batch that was on its way when the database was lost, unless others may have it by now."""

@@ -48,6 +48,8 @@ def show(
 
     if form not in ("text", *_FORMATS):
         raise InputError(f"{form} is no format: text, {', '.join(_FORMATS)}")
+    if regenerate and (output is not None or cutouts is not None):
+        raise InputError("--regenerate compares and writes nothing: leave out --output and --cutouts")
     with connect(application_name="l1db alert") as connection:
         alert_id = _alert_id(connection, number)
         if regenerate:

@@ -29,6 +29,7 @@ Settings = Annotated[
         help="A setting of the transport, as often as needed; VALUE is JSON, or else text; null: as by default.  "
         "KEY_env names an environment variable that holds a secret.",
         default_factory=list,
+        show_default=False,
     ),
 ]
 Selection = Annotated[
@@ -51,7 +52,10 @@ _TOLD = 10.0  # seconds between lines on what was sent
 
 def publish(
     names: Annotated[
-        list[str], typer.Argument(metavar="[NAME]...", help="Destinations; by default all.", default_factory=list)
+        list[str],
+        typer.Argument(
+            metavar="[NAME]...", help="Destinations; by default all.", default_factory=list, show_default=False
+        ),
     ],
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to be sent.")] = False,
     lease: Annotated[
@@ -119,7 +123,11 @@ def add(
     kind: Annotated[str, typer.Option(help="vtp, kafka, webhook, email or file.")],
     settings: Settings,
     form: Annotated[
-        str | None, typer.Option("--format", help="voevent, lsst-11.1 or l1db; by default what the kind usually takes.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="voevent, lsst-11.1 or l1db; by default voevent for vtp, lsst-11.1 for kafka, l1db for the others.",
+        ),
     ] = None,
     selection: Selection = None,
     give_up_after: GiveUp = None,
@@ -184,13 +192,13 @@ def list_all(as_json: Annotated[bool, typer.Option("--json", help="JSON, with se
     )
     shown = [
         (row[0] if row[3] else f"{row[0]} (disabled)", *row[1:3], *row[4:9],
-         "" if row[9] is None else f"{row[9]:.0f} s", (row[10] or "")[:60])
+         "" if row[9] is None else f"{row[9]:.0f} s", row[10] or "")
         for row in rows
     ]  # fmt: skip
     if not shown:
         print("no destinations: l1db destination add --help")
         return
-    terminal.output().print(terminal.table(headers, shown))
+    terminal.output().print(terminal.table(headers, shown, prose="trouble"))
 
 
 @app.command()
@@ -293,7 +301,7 @@ def disable(name: Name) -> None:
 
 @app.command()
 def remove(name: Name) -> None:
-    """Remove a destination; its ledger stays."""
+    """Remove a destination for good; its ledger stays, and with it its name."""
     with connect(application_name="l1db destination") as connection:
         connection.execute("select l1_api.remove_destination(%s)", (name,))
     print(f"{name}: removed")

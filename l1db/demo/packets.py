@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 from rich.console import Console
@@ -12,7 +14,7 @@ from rich.console import Console
 from l1db.cli import terminal
 from l1db.client import Client
 from l1db.demo.arrival import listening
-from l1db.demo.publishing import publishing
+from l1db.demo.publishing import ARCHIVE, publishing
 from l1db.demo.score import count_pairs
 from l1db.demo.stored import objects_of_sources
 
@@ -29,6 +31,19 @@ def show_packets(
     InputError
         If the packets cannot be used.
     """
+    with TemporaryFile() as store:
+        _show(dsn, alerts, make_database, directory, store, console)
+
+
+def _show(
+    dsn: str,
+    alerts: Path,
+    make_database: Callable[[str], None],
+    directory: Path,
+    store: IO[bytes],
+    console: Console,
+) -> None:
+    """The same, with a place for the packets' cutouts until they are ingested."""
     from l1db.ingest.run import ingest_visits
     from l1db.replay import read_files
     from l1db.replay.packets import find_files, read_packets
@@ -36,7 +51,7 @@ def show_packets(
 
     count = terminal.count
     with terminal.progress() as report:
-        collection, _ = read_files([alerts], progress=report)
+        collection, _ = read_files([alerts], progress=report, store=store)
     truth: dict[int, str] = {}
     surveys = set()
     files = find_files([alerts])
@@ -56,8 +71,8 @@ def show_packets(
     with publishing(dsn, directory, console):
         with listening(dsn, console), terminal.progress() as report:
             ingest_visits(
-                lambda: Client(dsn),
-                visits,
+                lambda: Client(dsn, archive=directory / ARCHIVE),
+                collection.with_cutouts(visits),
                 n_visits=len(visits),
                 n_detectors=n_detectors,
                 mode="supplement",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from l1db.connection import connect
 from l1db.demo.broker import HOST, Comet
 
 SUBSCRIBER = "subscriber"
+ARCHIVE = "archive"
 _PATIENCE = 120.0  # seconds for what was issued to arrive
 _INTERVAL = 0.1
 
@@ -42,7 +44,7 @@ def publishing(dsn: str, directory: Path, console: Console) -> Iterator[None]:
     console
         Where to tell it.
     """
-    files, archive = directory / "alerts", directory / "archive"
+    files, archive = directory / "alerts", directory / ARCHIVE
     for former in (files, archive):
         shutil.rmtree(former, ignore_errors=True)
     with TemporaryDirectory(prefix="l1db-demo-") as memory, Comet(Path(memory), {SUBSCRIBER: None}) as comet:
@@ -93,11 +95,16 @@ def _tell(dsn: str, comet: Comet, files: Path, console: Console) -> None:
     public = make_conninfo("", **{k: v for k, v in settings.parameters(dsn).items() if k != "password"})
     console.print("any of them again, byte for byte:")
     console.print(
-        f"L1DB_DSN={shlex.quote(public)} L1DB_ARCHIVE={shlex.quote(str(files.with_name('archive')))} \\\n"
-        f"  l1db alert show {last} --regenerate",
+        f"L1DB_DSN={shlex.quote(public)} L1DB_ARCHIVE={shlex.quote(str(files.with_name(ARCHIVE)))} \\\n"
+        f"  {_command()} alert show {last} --regenerate",
         soft_wrap=True,
         markup=False,
     )
+
+
+def _command() -> str:
+    """How to call l1db from here."""
+    return "l1db" if shutil.which("l1db") else shlex.quote(str(Path(sys.executable).with_name("l1db")))
 
 
 def _about(event: bytes) -> str:

@@ -30,7 +30,7 @@ as $$
 begin
     perform l1_api.refuse_other_isolation();
     if exists (select from l1.destination d where d.destination = p_destination) then
-        raise exception 'there is or was a destination %', p_destination
+        raise exception 'there is a destination % already, or there was one', p_destination
             using errcode = 'L1D02',
                   hint = 'Its ledger is kept under that name; take another.';
     end if;

@@ -13,7 +13,12 @@ declare
     v_destination l1.destination;
 begin
     select d.* into v_destination from l1.destination d where d.destination = p_destination and d.removed_at is null;
-    if not found then
+    if exists (select from l1.destination d where d.destination = p_destination and d.removed_at is not null) then
+        raise exception 'destination % was removed', p_destination
+            using errcode = 'L1D01',
+                  hint = 'Its ledger is kept under that name; add another with l1db destination add.';
+    end if;
+    if v_destination.destination is null then
         raise exception 'there is no destination %; there are: %', coalesce(p_destination, 'NULL'),
                         coalesce((select string_agg(d.destination, ', ' order by d.destination)
                                     from l1.destination d

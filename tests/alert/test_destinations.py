@@ -54,8 +54,8 @@ def test_destination_from_its_addition_to_its_removal(night: Night) -> None:
     assert not listed(night, "a")["is_enabled"]
     assert l1db("destination", "enable", "a", dsn=night.dsn).out == "a: enabled\n"
     assert l1db("destination", "remove", "a", dsn=night.dsn).out == "a: removed\n"
-    assert "there is no destination a; there are: none" in l1db("destination", "remove", "a", dsn=night.dsn).error
-    assert "there is or was a destination a. Its ledger is kept under that name" in add(night).error
+    assert "destination a was removed. Its ledger" in l1db("destination", "remove", "a", dsn=night.dsn).error
+    assert "there is a destination a already, or there was one. Its ledger is kept under that name" in add(night).error
     assert night.ledger("a") == all_of(alerts)
 
 

@@ -23,7 +23,7 @@ _IS: dict[Type, str] = {
     "integer": "a whole number",
     "number": "a number",
     "flag": "true or false",
-    "texts": "a list of texts",
+    "texts": 'a list of texts, as ["a", "b"]',
     "map of texts": "an object whose values are texts",
     "map": "an object whose values are texts, numbers, true or false",
 }
