@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from l1db.alert.packets import regenerate
 from l1db.connection import connect
 from l1db.database import change_survey
 from l1db.maintain import maintain
+from l1db.visit import ImageFile
 from tests.alert.small_night import (
     FORMATS,
     Hashes,
@@ -88,7 +89,9 @@ def night(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         change(connection, "update l1.dia_source set snr = '-nan', trail_ra = '-nan', validity_start = %s"
                            " where dia_source_id = 2000")  # fmt: skip
     with Client(dsn) as client:
-        client.ingest(exposed(5), [DetectorData(0, sources(5, 0, [0, 1, 2, 9]), measured=measured(client))])
+        gone = ImageFile("difference", str(directory / "gone.fits"), bytes(32), 2880)
+        seen = replace(measured(client), files=(gone,))
+        client.ingest(exposed(5), [DetectorData(0, sources(5, 0, [0, 1, 2, 9]), measured=seen)])
     with psycopg.connect(dsn, autocommit=True) as connection:
         correct(connection, "withdraw_sources", [3020])  # so that there are retractions
         correct(connection, "withdraw_sources", [2050])  # with one of an object that is retired
