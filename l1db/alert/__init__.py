@@ -8,6 +8,6 @@
     The two formats.
 ``transports``
     VTP, Kafka, webhook, e-mail and files.
-``publish``
-    The workers that take alerts from the outbox and see them delivered.
+``publish``, ``worker``
+    What takes alerts from the outbox and sees them delivered: a publisher, and its worker for each destination.
 """

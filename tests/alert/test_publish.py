@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from l1db.alert import destinations, publish
+from l1db.alert import destinations, publish, worker
 from l1db.alert.transports import Destination, Outcome, Packet, webhook
 from tests.alert.publishing import Night, all_of
 from tests.peers.listeners import SmtpServer, closed_port
@@ -209,7 +209,7 @@ def test_destination_that_is_added_is_served_at_once(night: Night, monkeypatch: 
 
 
 def test_settings_that_change_end_the_wait_of_a_destination(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_FIRST_PAUSE", 3600)
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", 3600)
     night.webhook("a", url=f"http://127.0.0.1:{closed_port()}/", connections=1)
     alerts = night.ingest(2)
     with night.publishing():
@@ -275,7 +275,7 @@ def test_lost_database_delays_and_repeats_nothing(night: Night, monkeypatch: pyt
     night.webhook("a", connections=2)
     alerts = night.ingest(20)
     night.receiver.hold.clear()
-    monkeypatch.setattr(publish, "_FLUSH_INTERVAL", 0)
+    monkeypatch.setattr(worker, "_FLUSH_INTERVAL", 0)
     with night.publishing() as publisher:
         night.receiver.wait_for(2, "a")
         night.terminate(night.backends("a"))
